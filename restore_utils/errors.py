@@ -1,0 +1,52 @@
+"""Errors that a user can do something about. The command line prints their one line and ends with code 2.
+
+    RestoreError
+    ├── SourceError (ValueError)      a clip, image folder or URL that cannot be had or read
+    ├── OptionError (ValueError)      a setting, recipe or time that cannot be
+    ├── ModelError (ValueError)       a model or weight file that cannot be found, trusted or used
+    ├── OutputError (OSError)         a place that cannot be written
+    │   └── DiskFullError             no space left; what is finished stays
+    ├── JobError (RuntimeError)       a job folder in use, or of another film
+    ├── OutOfMemoryError (MemoryError)  the smallest run and tile do not fit
+    └── TrainingError (RuntimeError)  a training run that cannot go on
+
+Every message is one line that says what is wrong and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class RestoreError(Exception):
+    """Root of all errors that this package raises on purpose."""
+
+
+class SourceError(RestoreError, ValueError):
+    """A clip, image folder or URL that cannot be had or read."""
+
+
+class OptionError(RestoreError, ValueError):
+    """A setting, recipe or time that cannot be."""
+
+
+class ModelError(RestoreError, ValueError):
+    """A model or weight file that cannot be found, trusted or used."""
+
+
+class OutputError(RestoreError, OSError):
+    """A place that cannot be written."""
+
+
+class DiskFullError(OutputError):
+    """No space left on the disk; what is finished stays."""
+
+
+class JobError(RestoreError, RuntimeError):
+    """A job folder that is in use, or belongs to another film."""
+
+
+class OutOfMemoryError(RestoreError, MemoryError):
+    """Even the smallest run and tile do not fit into memory."""
+
+
+class TrainingError(RestoreError, RuntimeError):
+    """A training run that cannot go on."""
