@@ -1,0 +1,76 @@
+"""Opening files of strangers: local files only, known film formats only, nothing of absurd size."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import av
+
+from restore_utils.errors import SourceError
+
+MAX_SIDE = 16384
+MAX_PIXELS = 1 << 27
+"""16384 x 8192: a frame of 134 million pixels takes 1.6 GB as float RGB."""
+MAX_STREAMS = 128
+
+# Demuxers of films that are one file. Playlists and scripts (hls, dash, concat, imf, image2, sdp, ...) are not among
+# them: they name further files or addresses.
+_FORMATS = (
+    "mov,matroska,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,dv,mxf,nut,rm,gif,apng,ivf,obu,yuv4mpegpipe,"
+    "h261,h263,h264,hevc,vvc,av1,vc1,m4v,mjpeg,cavsvideo,dirac,dnxhd,nsv,gxf,lxf,wtv"
+)
+_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": _FORMATS,
+    "max_streams": str(MAX_STREAMS),
+    "max_pixels": str(MAX_PIXELS),
+}
+
+
+def check_file(path: Path) -> None:
+    """Raise SourceError unless the path is a file with something in it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        if re.match(r"[a-z][a-z0-9+.-]+:/", str(path), re.IGNORECASE):
+            raise SourceError(f"{path} is an address, not a file; download it first") from None
+        raise SourceError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(f"{path} is not a file; give a film or a folder of images")
+    if found.st_size == 0:
+        raise SourceError(f"{path} is empty; copy or download it again")
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"{path} may not be read; change its permissions")
+
+
+def open_film(path: Path) -> av.container.InputContainer:
+    """Open a local film file for reading; the caller closes it.
+
+    Raises:
+        SourceError: missing, empty, not a film, a playlist, or cut short before its index.
+    """
+    check_file(path)
+    try:
+        # "file:" keeps a name such as concat:a|b from being taken for a protocol.
+        container = av.open(f"file:{path.absolute()}", options=_OPTIONS, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(f"{path} {_reason(path, error)}") from None
+    return container
+
+
+def _reason(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if b"ftyp" in head[:64] and b"moov" not in head:
+        return "has no index (moov), so it was cut short or is still being written; copy or download it again"
+    if head[:7] == b"#EXTM3U" or b"<MPD" in head or head.startswith((b"ffconcat", b"[playlist]")):
+        return "is a playlist, not a film; download the film itself"
+    if b"\0" not in head:
+        return "is text, not a film; give a video file such as .mp4, .mkv, .mov or .avi"
+    detail = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    return f"is not a film that can be read ({detail[:80]}); give a video file such as .mp4, .mkv, .mov or .avi"

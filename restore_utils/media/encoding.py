@@ -1,0 +1,206 @@
+"""What a film is encoded with: codec, quality, pixel format and colour tags of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from restore_utils.errors import OptionError
+from restore_utils.media.clip import Clip, Colour
+from restore_utils.media.planes import Layout, layout
+
+THREADS = 4
+"""Of every encoder, whatever the machine: what x264 and x265 write depends on their number of threads."""
+
+_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder and what it takes."""
+
+    encoder: str
+    """FFmpeg's name."""
+    container: str
+    """Of a segment. NUT takes any time base and is written front to back; what it has no tag for goes into MOV."""
+    formats: tuple[str, ...]
+    """Planar formats that it takes, most common first."""
+    crf: int | None = None
+    """Default quality, where there is a choice: grain stays, and next to the source nothing is seen to be missing."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    packed: Mapping[str, str] = field(default_factory=dict)
+    """Planar format -> what the encoder takes instead, the same samples in another order."""
+    even: bool = False
+    """Whether subsampled chroma needs even sides (prores_ks takes odd ones, but spoils the last column of chroma)."""
+
+
+def _planar(kinds: str, depths: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of planar formats: all kinds at each depth."""
+    return tuple(kind if bits == 8 else f"{kind}{bits}le" for bits in depths for kind in kinds.split())
+
+
+_LEFT = (0.0, 0.5)
+_IMAGES = {"gbrp": "rgb24", "gbrp16le": "rgb48be", "gray16le": "gray16be"}
+
+CODECS: Mapping[str, Codec] = MappingProxyType(
+    {
+        "h264": Codec(
+            "libx264",
+            "nut",
+            _planar("yuv420p yuv422p yuv444p gray", (8, 10)),
+            17,
+            {"x264-params": "open-gop=0"},
+            even=True,
+        ),
+        "h265": Codec(
+            "libx265",
+            "nut",
+            _planar("yuv420p yuv422p yuv444p gray gbrp", (8, 10, 12)),
+            19,
+            {"x265-params": f"log-level=none:open-gop=0:frame-threads=2:pools={THREADS}"},
+            even=True,
+        ),
+        "prores": Codec("prores_ks", "mov", _planar("yuv422p yuv444p", (10,)), options={"vendor": "apl0"}, even=True),
+        "ffv1": Codec(
+            "ffv1",
+            "nut",
+            _planar("yuv420p yuv422p yuv444p yuv440p yuv411p yuv410p gray gbrp", (8,))
+            + _planar("yuv420p yuv422p yuv444p gray gbrp", (9, 10, 12, 14, 16))
+            + _planar("yuv440p", (10, 12)),
+            options={"level": "3", "slicecrc": "1", "g": "1"},
+            packed={"gbrp": "bgr0"},
+        ),
+        "png": Codec("png", "nut", _planar("gbrp gray", (8, 16)), options={"compression_level": "4"}, packed=_IMAGES),
+        "tiff": Codec(
+            "tiff",
+            "mov",
+            _planar("gbrp gray", (8, 16)),
+            options={"compression_algo": "deflate"},
+            packed={**_IMAGES, "gbrp16le": "rgb48le", "gray16le": "gray16le"},
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a result is encoded.
+
+    Args:
+        codec: one of CODECS. prores is 422 HQ, or 4444 for a source without chroma subsampling; png and tiff are
+            sequences of images.
+        crf: constant quality of h264 and h265, 0 (best) to 51; None for the codec's default.
+        preset: speed of h264 and h265, ultrafast to placebo.
+
+    Raises:
+        OptionError: an unknown codec or preset, or a crf that cannot be.
+    """
+
+    codec: str = "h264"
+    crf: int | None = None
+    preset: str = "medium"
+
+    def __post_init__(self) -> None:
+        if self.codec not in CODECS:
+            raise OptionError(f"unknown codec {self.codec}: choose one of {', '.join(CODECS)}")
+        if self.preset not in _PRESETS:
+            raise OptionError(f"unknown preset {self.preset}: choose one of {', '.join(_PRESETS)}")
+        if self.crf is not None and CODECS[self.codec].crf is None:
+            raise OptionError(f"{self.codec} has no crf: leave it out, or choose h264 or h265")
+        if self.crf is not None and not 0 <= self.crf <= 51:
+            raise OptionError(f"crf {self.crf} cannot be: give 0 (best) to 51, or none for {CODECS[self.codec].crf}")
+
+    def options(self, width: int, height: int, pixel_format: str, colour: Colour) -> dict[str, str]:
+        """All that the encoder is told, threads included, for a picture of this size and format."""
+        codec = CODECS[self.codec]
+        options = {"threads": str(THREADS), **codec.options}
+        if codec.crf is not None:
+            options |= {"crf": str(codec.crf if self.crf is None else self.crf), "preset": self.preset}
+        form = layout(pixel_format)
+        if codec.crf is not None and (form.across, form.down) == (2, 2) and colour.location != "left":
+            options["chroma_sample_location"] = colour.location
+        if self.codec == "ffv1":
+            # Four slices for four threads. A picture whose halves end inside a chroma sample is refused, or (4:1:1 and
+            # 4:1:0) written without its last chroma samples.
+            refused = width % (2 * form.across) > form.across or height % (2 * form.down) > form.down
+            options["slices"] = "1" if refused or min(width, height) < 32 else "4"
+        if self.codec == "prores":
+            options["profile"] = "hq" if form.across == 2 else "4444"
+        return options
+
+
+def pixel_format_for(encoding: Encoding, clip: Clip, width: int, height: int) -> tuple[str, str | None]:
+    """The planar format that a result is written in: the source's own, else the nearest that the codec takes.
+
+    Nearest loses least: first of bit depth, then of chroma resolution, then it stays RGB or YUV, then it adds least.
+
+    Args:
+        encoding: the codec.
+        clip: the source.
+        width: of the result.
+        height: of the result.
+
+    Returns:
+        The pixel format, and one line that says why it is not the source's own, where it is not.
+    """
+    codec = CODECS[encoding.codec]
+    own = clip.video.pixel_format
+    source = layout(own)
+    odd = (width % 2 == 1, height % 2 == 1)
+    taken = [f for f in codec.formats if not (codec.even and _splits(layout(f), odd))]
+    if source.kind == "gray" and codec.even and not any(odd):
+        taken = [f for f in taken if layout(f).kind != "gray"]
+    best = min(taken, key=lambda name: _distance(source, layout(name)))
+    if best == own:
+        return own, None
+    if own not in codec.formats:
+        return best, f"{encoding.codec} takes no {own}: written as {codec.packed.get(best, best)}"
+    if source.kind == "gray":
+        return best, f"{own} is written as {best} with neutral chroma, which more players take"
+    return best, (
+        f"{width}x{height} has an odd side, which {encoding.codec} takes without chroma subsampling only: "
+        f"{own} is written as {best}; ffv1 keeps {own}"
+    )
+
+
+def _splits(form: Layout, odd: tuple[bool, bool]) -> bool:
+    """Whether an odd side would cut a chroma sample in two."""
+    return (odd[0] and form.across > 1) or (odd[1] and form.down > 1)
+
+
+def _distance(source: Layout, target: Layout) -> tuple:
+    if source.kind == "gray":
+        coarser = 0.0
+    elif target.kind == "gray":
+        coarser = float("inf")
+    else:
+        coarser = max(1, target.across / source.across) * max(1, target.down / source.down)
+    area = target.across * target.down if target.kind != "gray" else float("inf")
+    return (
+        max(0, source.bits - target.bits),
+        coarser,
+        source.kind != target.kind,
+        target.bits - source.bits,
+        -area,
+    )
+
+
+def colour_for(encoding: Encoding, clip: Clip, pixel_format: str, height: int) -> Colour:
+    """The colour that a result is computed by, and its tags.
+
+    A source without a tag stays without one (matrix 2 in the tags), so that it looks like the source in every player,
+    unless the result has so many more lines that players would take it for another matrix.
+    """
+    source, colour = layout(clip.video.pixel_format), clip.video.colour
+    if (source.across, source.down) != (2, 2):
+        colour = replace(colour, siting=_LEFT)
+    if layout(pixel_format).kind == "rgb":
+        return replace(colour, matrix=0, range=2, tagged=True)
+    if encoding.codec in ("png", "tiff"):  # gray images are read as full range
+        return replace(colour, range=2)
+    if source.kind == "rgb" or colour.matrix == 0:
+        return replace(colour, matrix=6 if height <= 576 else 1, range=1, tagged=True)
+    limited = encoding.codec == "prores"  # which has no flag for the other range
+    changed = (height <= 576) != (clip.video.height <= 576)
+    return replace(colour, range=1 if limited else colour.range, tagged=colour.tagged or changed)

@@ -1,0 +1,283 @@
+"""Segments to a film: the pictures' packets one after the other, and with them all else that the source holds.
+
+Nothing is decoded here but sound and subtitles that the container cannot take as they are. Packets flow in the order of
+their times, a second of them in memory at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from math import floor
+from pathlib import Path
+
+import av
+
+from restore_utils.errors import JobError, OutputError
+from restore_utils.media import tracks
+from restore_utils.media.clip import Clip
+from restore_utils.media.encoding import CODECS, Encoding
+from restore_utils.media.image_folder import check_folder, is_images, write_images
+from restore_utils.media.matroska import ROOM, write_aspect
+from restore_utils.media.tracks import Span, Timed
+from restore_utils.media.write import SegmentInfo, finish, segment_info, writing
+
+log = logging.getLogger(__name__)
+
+_MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
+_IMAGE_CODECS = ("png", "tiff")
+_SECOND = 1_000_000
+
+
+def check_output(out: str | Path, clip: Clip, encoding: Encoding) -> None:
+    """Whether join() will be able to write OUT; to be asked before hours of work.
+
+    Raises:
+        OutputError: OUT is the source, has a suffix that names no container, names one that does not take the codec, or
+            lies where nothing can be written.
+    """
+    out = Path(out)
+    if out.exists() and clip.path.exists() and out.samefile(clip.path):
+        raise OutputError(f"{out} is the source itself: choose another name for the result")
+    if is_images(out):
+        if encoding.codec not in _IMAGE_CODECS:
+            raise OutputError(f"{out} is a folder of images: choose the codec png or tiff, or a name such as film.mkv")
+        check_folder(out, encoding.codec)
+        return
+    if encoding.codec in _IMAGE_CODECS:
+        raise OutputError(f"{encoding.codec} makes images: give a folder, or a pattern such as frame_%05d.png")
+    if out.suffix.lower() not in _MUXERS:
+        known = ", ".join(sorted(_MUXERS))
+        raise OutputError(f"{out.name}: {out.suffix} is no container that can be written; choose one of {known}")
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder: choose the name of a file in it")
+    if not out.absolute().parent.is_dir():
+        raise OutputError(f"{out.absolute().parent} does not exist: make the folder, or choose another")
+    if not os.access(out.absolute().parent, os.W_OK):
+        raise OutputError(f"{out.absolute().parent} may not be written to: choose another folder")
+    fitting = [suffix for suffix in _MUXERS if _takes(suffix, encoding.codec)]
+    if out.suffix.lower() not in fitting:
+        raise OutputError(f"{out.suffix} does not take {encoding.codec}: choose one of {', '.join(fitting)}")
+
+
+def _takes(suffix: str, codec: str) -> bool:
+    """Whether the container takes the codec with all that belongs to it; FFV1 in MP4 loses its colour tags."""
+    if suffix == ".mkv":
+        return True
+    if codec == "prores":
+        return suffix == ".mov"
+    return codec in ("h264", "h265")
+
+
+def join(
+    segments: Sequence[Path],
+    clip: Clip,
+    out: str | Path,
+    *,
+    start: Fraction | None = None,
+    stop: Fraction | None = None,
+    carry: bool = True,
+) -> list[str]:
+    """Put segments and the source's other streams together into OUT, without encoding the picture again.
+
+    OUT.part is written and renamed at the end, so OUT is the old file or the whole new one. The picture keeps the
+    source's times; with a start it begins at 0, and everything else moves with it.
+
+    Args:
+        segments: files that a Writer finished, in order.
+        clip: the source.
+        out: its suffix names the container; a folder or a pattern such as frame_%05d.png gets images.
+        start: seconds in the source where the segments begin, None for its beginning.
+        stop: seconds in the source where they end; None for its end, sound that outlasts the picture included.
+        carry: whether the source's other streams come along; not for a film of masks.
+
+    Returns:
+        One line for each thing that OUT cannot hold as it was.
+
+    Raises:
+        OutputError: OUT cannot be written, or is the source, or cannot hold the codec.
+        DiskFullError: no space left.
+        JobError: the segments do not fit together.
+    """
+    out, segments = Path(out), [Path(segment) for segment in segments]
+    if not segments:
+        raise JobError("there are no segments to join: run the restoration first")
+    infos = [segment_info(path) for path in segments]
+    codec = next(name for name, known in CODECS.items() if known.encoder == infos[0].encoder)
+    check_output(out, clip, Encoding(codec))
+    _check_alike(segments, infos)
+    if is_images(out):
+        return _images(segments, infos, out, codec, clip, carry)
+    part = out.with_name(out.name + ".part")
+    try:
+        muxer = _MUXERS[out.suffix.lower()]
+        messages = _mux(segments, infos, clip, part, muxer, start, stop, carry)
+        if muxer == "matroska":
+            with av.open(str(segments[0])) as container:
+                context = container.streams.video[0].codec_context
+                write_aspect(part, context.width, context.height, infos[0].aspect)
+        finish(part, out)
+    finally:
+        part.unlink(missing_ok=True)
+    for message in messages:
+        log.info("%s", message)
+    return messages
+
+
+def _check_alike(segments: list[Path], infos: list[SegmentInfo]) -> None:
+    """Decoders are set up once, so all segments must need the same set-up."""
+    headers = []
+    for path, info in zip(segments, infos):
+        with av.open(str(path)) as container:
+            context = container.streams.video[0].codec_context
+            settings = (info.time_base, info.encoder, info.matrix, info.range, context.width, context.height)
+            headers.append((settings, context.pix_fmt, context.extradata))
+    for (path, header), (info, later) in zip(zip(segments, headers), pairwise(infos + infos[-1:])):
+        if header != headers[0]:
+            raise JobError(f"{path.name} was encoded otherwise than {segments[0].name}: remove it and run again")
+        if later is not info and later.first <= info.first:
+            raise JobError(f"{path.name} does not begin before the segment after it: give the segments in order")
+
+
+def _mux(
+    segments: list[Path],
+    infos: list[SegmentInfo],
+    clip: Clip,
+    part: Path,
+    muxer: str,
+    start: Fraction | None,
+    stop: Fraction | None,
+    carry: bool,
+) -> list[str]:
+    span = Span(_origin(clip, infos[0], start), stop, trimmed=start is not None)
+    messages: list[str] = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(writing(part))
+        container = av.open(str(part), "w", format=muxer, container_options=_options(muxer, infos[0].time_base))
+        try:
+            template = stack.enter_context(av.open(str(segments[0]))).streams.video[0]
+            stream = _add_picture(container, template, infos[0], clip, muxer)
+            sources = [_picture(segments, infos, stream, span, template.codec_context.reorder_depth)]
+            if carry:
+                sources += tracks.carry(container, clip, span, muxer, stack, messages)
+                _describe(container, clip, span)
+            for timed in heapq.merge(*sources, key=lambda timed: timed.time):
+                container.mux(timed.packet)
+        finally:
+            container.close()
+    return messages
+
+
+def _origin(clip: Clip, info: SegmentInfo, start: Fraction | None) -> Fraction:
+    """The source's time that becomes 0, a multiple of the picture's time base."""
+    first = info.first * info.time_base
+    if start is not None:
+        return first
+    if clip.container not in ("mpegts", "mpeg"):
+        return Fraction(0)
+    # The clocks of these two begin anywhere.
+    earliest = min([first, *(track.start for track in clip.tracks if track.kind in ("audio", "video"))])
+    return floor(earliest / info.time_base) * info.time_base
+
+
+def _options(muxer: str, time_base: Fraction) -> dict[str, str]:
+    options = {"max_interleave_delta": str(_SECOND)}
+    if muxer == "matroska":
+        return options | {"avoid_negative_ts": "disabled", "write_crc32": "0"}
+    # Delays of tracks are counted in ticks of the whole film: at most 2 microseconds, and whole ticks of the picture.
+    ticks = time_base.denominator * max(1, -(-_SECOND // 2 // time_base.denominator))
+    return options | {"movflags": "+faststart", "movie_timescale": str(ticks)}
+
+
+def _add_picture(
+    container: av.container.OutputContainer, template: av.VideoStream, info: SegmentInfo, clip: Clip, muxer: str
+) -> av.VideoStream:
+    stream = container.add_stream_from_template(template, opaque=True)
+    stream.time_base = Fraction(1, info.time_base.denominator)
+    context = stream.codec_context
+    context.framerate, context.sample_aspect_ratio = info.rate, info.aspect
+    context.colorspace, context.color_range = info.matrix, info.range
+    context.color_primaries, context.color_trc = info.primaries, info.transfer
+    if muxer in ("mp4", "mov") and context.name == "hevc":
+        context.codec_tag = "hvc1"  # the tag that Apple's players take
+    elif context.name == "prores":  # says which profile it is
+        context.codec_tag = template.codec_context.codec_tag
+    stream.metadata.update(tracks.kept(dict(clip.video.metadata)))
+    if muxer == "matroska":
+        stream.metadata["title"] = stream.metadata.get("title", "") + ROOM
+    stream.disposition = clip.video.disposition
+    return stream
+
+
+def _picture(
+    segments: list[Path],
+    infos: list[SegmentInfo],
+    stream: av.VideoStream,
+    span: Span,
+    depth: int,
+) -> Iterator[Timed]:
+    """The picture's packets in decoding order.
+
+    A packet is decoded when the picture `depth` places before it in the order of display is shown, which is the same
+    as x264 and x265 do inside a segment, and holds across segments, whatever the distances of the pictures.
+    """
+    base, shown, count = infos[0].time_base, [], 0
+    tick = max(1, round(1 / (infos[0].rate * base)))
+    origin = round(span.origin / base)
+    for path, info in zip(segments, infos):
+        for packet, pts in _packets(path, info):
+            pts -= origin
+            heapq.heappush(shown, pts)
+            if count == 0:
+                first = pts
+            dts = heapq.heappop(shown) if count >= depth else first - (depth - count) * tick
+            count += 1
+            packet.pts, packet.dts, packet.duration, packet.time_base = pts, dts, tick, base
+            packet.stream = stream
+            yield Timed(dts * base, packet)
+
+
+def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:
+    """Packets of a segment with the source's time of each, in info.time_base."""
+    with av.open(str(path)) as container:
+        first = None
+        for packet in container.demux(video=0):
+            if packet.size:
+                first = packet.pts if first is None else first
+                ticks = (packet.pts - first) * packet.time_base / info.time_base
+                if ticks.denominator != 1:
+                    raise JobError(f"{path.name} has lost its times: remove it and run again")
+                yield packet, info.first + int(ticks)
+
+
+def _describe(container: av.container.OutputContainer, clip: Clip, span: Span) -> None:
+    """Titles and chapters."""
+    container.metadata.update(tracks.kept(dict(clip.metadata)))
+    chapters = []
+    for number, chapter in enumerate(clip.chapters):
+        begin = max(chapter.start, span.origin) if span.trimmed else chapter.start
+        end = chapter.stop if span.stop is None else min(chapter.stop, span.stop)
+        if begin < end:
+            times = {"start": round((begin - span.origin) * _SECOND), "end": round((end - span.origin) * _SECOND)}
+            metadata = {**chapter.metadata, "title": chapter.title}
+            chapters.append({"id": number + 1, "time_base": Fraction(1, _SECOND), "metadata": metadata, **times})
+    container.set_chapters(chapters)
+
+
+def _images(
+    segments: list[Path], infos: list[SegmentInfo], out: Path, codec: str, clip: Clip, carry: bool
+) -> list[str]:
+    packets = (pair for path, info in zip(segments, infos) for pair in _packets(path, info))
+    with writing(out):
+        write_images(packets, out, codec, clip)
+    messages = [f"images hold no times: read them at {infos[0].rate} frames per second"]
+    if carry and clip.tracks:
+        messages.append(
+            f"images hold no sound or subtitles: {len(clip.tracks)} tracks are left out; choose .mkv to keep them"
+        )
+    return messages

@@ -1,0 +1,264 @@
+"""Looking at a clip: which stream is the picture, how it is to be read, what else is in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from restore_utils.errors import SourceError
+from restore_utils.media import images
+from restore_utils.media.clip import LOCATIONS, Chapter, Clip, Colour, Track, Video
+from restore_utils.media.container import MAX_PIXELS, MAX_SIDE, open_film
+from restore_utils.media.planes import Layout, Orientation, arrays, layout, planar_format, view
+
+__all__ = ["Chapter", "Clip", "Colour", "Track", "Video", "packets", "picture", "probe"]
+
+_MAX_FAILURES = 100
+_UNTAGGED = (0, 2, 3)
+# Codecs whose own standard makes untagged luma limited; elsewhere gray alone is full, as in images.
+_BROADCAST = ("h264", "hevc", "vvc", "av1", "mpeg1video", "mpeg2video", "mpeg4", "vp9", "dvvideo", "prores", "dnxhd")
+# Bare streams: what they call an average is a guess of 25, the rate in their headers is not.
+_BARE = ("h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "cavsvideo", "av1", "obu")
+_ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.BITEXACT
+_FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
+
+
+def probe(path: str | Path, *, rate: Fraction | None = None) -> Clip:
+    """Look at a clip: a file, a folder of PNG or TIFF images, or a pattern such as frame_%05d.png.
+
+    Args:
+        path: where it lies.
+        rate: frames per second of an image sequence; 24 if not given. A film keeps its own.
+
+    Raises:
+        SourceError: it cannot be read as a film; one line that says why and what to do.
+    """
+    path = Path(path)
+    if images.is_sequence(path):
+        return _probe_images(path, rate or Fraction(24))
+    with open_film(path) as container:
+        stream = picture(container, path)
+        frame = _first_frame(container, stream, path)
+        video, messages = _video(stream, frame, path)
+        tracks = tuple(_track(other) for other in container.streams if other.index != stream.index)
+        chapters = tuple(_chapter(entry) for entry in container.chapters())
+        duration = Fraction(container.duration, av.time_base) if container.duration and container.duration > 0 else None
+        name, metadata = container.format.name, dict(container.metadata)
+    return Clip(path, name, video, tracks, chapters, metadata, duration, tuple(messages))
+
+
+def picture(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The stream that is the film: the first that is no cover picture.
+
+    Raises:
+        SourceError: there is none, or its pictures are too large.
+    """
+    covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    for stream in container.streams.video:
+        if stream.disposition & covers or stream.codec_context is None:
+            continue
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+            raise SourceError(
+                f"{path}: pictures of {width}x{height} are too large; at most {MAX_SIDE} a side can be read"
+            )
+        return stream
+    if container.streams.video:
+        raise SourceError(f"{path} has no video stream but a cover picture; give a film")
+    raise SourceError(f"{path} has no video stream; give a film")
+
+
+def _first_frame(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
+    """Decode until a picture comes; damaged packets before it do not matter."""
+    stream.thread_type = "SLICE"
+    for packet in packets(container, stream):
+        try:
+            frames = stream.codec_context.decode(packet if packet.size else None)
+        except (av.error.FFmpegError, OSError, ValueError):
+            continue
+        if frames:
+            return frames[0]
+    raise SourceError(
+        f"{path}: not one picture can be decoded, or they have more than {MAX_SIDE} pixels a side; give another copy"
+    )
+
+
+def packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """The stream's packets, and at the end the one that flushes the decoder, past errors in the container."""
+    failures = 0
+    while failures < _MAX_FAILURES:
+        try:
+            for packet in container.demux(stream):
+                failures = 0
+                # A packet without data would tell the decoder that the film is over; AVI has them for repeated frames.
+                if packet.size or packet.dts is None:
+                    yield packet
+            return
+        except IndexError:  # PyAV, at the end of a file in which further streams have turned up
+            break
+        except (av.error.FFmpegError, OSError):
+            failures += 1
+    yield av.Packet()
+
+
+def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Video, list[str]]:
+    context = stream.codec_context
+    name, lost = planar_format(frame.format.name)
+    messages = [f"{path.name}: {lost} ({frame.format.name} is read as {name})"] if lost else []
+    orientation, exact = _orientation(frame)
+    if not exact:
+        messages.append(f"{path.name}: shown at an odd angle or size; read at the nearest quarter turn")
+    form = layout(name)
+    siting = orientation.siting(chroma_siting(frame, form), frame.width, frame.height, form)
+    colour = resolve_colour(frame, form, context.name, siting)
+    width, height, aspect = frame.width, frame.height, stream.sample_aspect_ratio or Fraction(1)
+    if orientation.transpose:
+        width, height, aspect = height, width, 1 / aspect
+        if form.across != form.down:
+            upright = Layout("yuv", form.bits, 1, 1).name
+            messages.append(f"{path.name}: turned upright, {name} becomes {upright}")
+            name, colour = upright, replace(colour, siting=(0.0, 0.0))
+    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    if stream.container.format.name in _BARE:
+        rates.insert(0, context.framerate)
+    rate = next((rate for rate in rates if rate), Fraction(25))
+    time_base = stream.time_base or 1 / rate
+    start = stream.start_time * time_base if stream.start_time is not None else Fraction(0)
+    if frame.pts is not None:
+        start = frame.pts * time_base
+    video = Video(
+        index=stream.index,
+        codec=context.codec.canonical_name,
+        width=width,
+        height=height,
+        pixel_format=name,
+        bit_depth=form.bits,
+        rate=rate,
+        time_base=time_base,
+        sample_aspect=aspect,
+        rotation=orientation.rotation,
+        colour=colour,
+        field_order=_field_order(context, frame),
+        frames=stream.frames or None,
+        start=start,
+        orientation=orientation,
+        source_format=frame.format.name,
+        disposition=int(stream.disposition),
+        metadata=dict(stream.metadata),
+    )
+    return video, messages
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[Orientation, bool]:
+    try:
+        matrices = [item for item in frame.side_data if item.type is SideData.DISPLAYMATRIX]
+    except ValueError:  # PyAV gives up on frames with side data that it has no name for
+        turns = round(-frame.rotation / 90) % 4
+        return (Orientation(), Orientation(True, True), Orientation(False, True, True), Orientation(True, False, True))[
+            turns
+        ], frame.rotation % 90 == 0
+    if not matrices:
+        return Orientation(), True
+    return Orientation.of_matrix(np.frombuffer(bytes(matrices[0]), np.int32)[:9])
+
+
+def _field_order(context: av.video.codeccontext.VideoCodecContext, frame: av.VideoFrame) -> str:
+    claimed = _FIELD_ORDERS.get(int(context.field_order or 0), "unknown")
+    if claimed == "unknown" and not frame.interlaced_frame:
+        return "unknown"
+    return claimed
+
+
+def resolve_colour(frame: av.VideoFrame, form: Layout, codec: str, siting: tuple[float, float] = (0.0, 0.5)) -> Colour:
+    """The tags of a decoded frame; BT.601 up to 576 lines and BT.709 above where it names no matrix."""
+    primaries, transfer = frame.color_primaries, frame.color_trc
+    if form.kind == "rgb":
+        return Colour(0, primaries, transfer, 1 if frame.color_range == 1 else 2, True, (0.0, 0.0))
+    matrix = int(frame.colorspace)
+    tagged = matrix not in _UNTAGGED
+    if not tagged:
+        matrix = 1 if frame.height > 576 else 5 if frame.height in (288, 576) else 6
+    full = frame.format.name.startswith("yuvj") or (form.kind == "gray" and codec not in _BROADCAST)
+    return Colour(matrix, primaries, transfer, frame.color_range or (2 if full else 1), tagged, siting)
+
+
+def chroma_siting(frame: av.VideoFrame, form: Layout) -> tuple[float, float]:
+    """Where the frame's chroma sits, in luma samples.
+
+    PyAV does not tell, but swscale obeys it: ramps are written over the frame, enlarged to 4:4:4, and read off.
+    """
+    if form.kind != "yuv" or (form.across, form.down) != (2, 2):
+        return (0.0, 0.0)  # 4:2:2, 4:1:1 and 4:4:0 have one siting in practice: on the first sample
+    known = frame.format.is_planar and len(frame.planes) >= 3 and not frame.format.is_big_endian
+    if not known or min(frame.width, frame.height) < 24:
+        return (0.0, 0.5)
+    frame.make_writable()
+    unit = 1 << (form.bits - 8)
+    for plane, axis in zip(frame.planes[1:3], (1, 0)):
+        samples = view(plane, form.dtype)
+        ramp = (16 + 8 * np.minimum(np.arange(samples.shape[axis]), 20)) * unit
+        samples[:] = ramp if axis else ramp[:, None]
+    full = VideoReformatter().reformat(
+        frame, format="yuv444p16le", interpolation=_ACCURATE, src_color_range=2, dst_color_range=2, threads=1
+    )
+    at = 8  # of luma; a ramp that grows by 8 of 255 with each chroma sample, so by 4 with each luma sample
+    places = (arrays(full)[1][at, at], arrays(full)[2][at, at])
+    x, y = (round(2 * (at - (float(value) / 257 - 16) / 4)) / 2 for value in places)
+    return (x, y) if (x, y) in LOCATIONS else (0.0, 0.5)
+
+
+def _track(stream: av.stream.Stream) -> Track:
+    context = getattr(stream, "codec_context", None)
+    metadata = dict(stream.metadata)
+    start = stream.start_time * stream.time_base if stream.start_time is not None and stream.time_base else Fraction(0)
+    return Track(
+        index=stream.index,
+        kind=stream.type if stream.type in ("audio", "subtitle", "attachment", "video") else "data",
+        codec=context.name if context is not None else "none",
+        language=metadata.get("language"),
+        title=metadata.get("title"),
+        start=Fraction(start),
+        disposition=int(stream.disposition),
+        metadata=metadata,
+    )
+
+
+def _chapter(entry: dict) -> Chapter:
+    base, metadata = entry["time_base"] or Fraction(1, av.time_base), dict(entry["metadata"])
+    return Chapter(entry["start"] * base, entry["end"] * base, metadata.get("title", ""), metadata)
+
+
+def _probe_images(path: Path, rate: Fraction) -> Clip:
+    files, messages = images.find(path)
+    frame = images.decode(files[0])
+    name, lost = planar_format(frame.format.name)
+    if lost:
+        messages.append(f"{path.name}: {lost} ({frame.format.name} is read as {name})")
+    form = layout(name)
+    colour = resolve_colour(frame, form, "images", (0.0, 0.0))
+    if files[0].suffix.lower() != ".png":  # FFmpeg invents a gamma for TIFF
+        colour = replace(colour, primaries=2, transfer=2)
+    video = Video(
+        index=0,
+        codec="png" if files[0].suffix.lower() == ".png" else "tiff",
+        width=frame.width,
+        height=frame.height,
+        pixel_format=name,
+        bit_depth=form.bits,
+        rate=rate,
+        time_base=1 / rate,
+        sample_aspect=Fraction(1),
+        rotation=0,
+        colour=colour,
+        field_order="progressive",
+        frames=len(files),
+        source_format=frame.format.name,
+    )
+    return Clip(path, "images", video, (), (), {}, len(files) / rate, tuple(messages), tuple(files))

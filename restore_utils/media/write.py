@@ -1,0 +1,287 @@
+"""Frames to a segment: the source's own samples where nothing was changed, every frame at the source's own time.
+
+A segment is a file of its own that holds nothing but the picture, begins with a key frame and refers to no other
+segment, so that join() can put segments after each other by copying packets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.frame import PictureType
+
+from restore_utils.errors import DiskFullError, OutputError
+from restore_utils.media.clip import Clip, Colour
+from restore_utils.media.colour import from_rgb
+from restore_utils.media.convert import convert
+from restore_utils.media.encoding import CODECS, Encoding, colour_for, pixel_format_for
+from restore_utils.media.planes import Layout, arrays, layout, new_frame
+from restore_utils.media.read import Frame
+
+__all__ = ["Encoding", "SegmentInfo", "Writer", "pixel_format_for", "segment_info"]
+
+log = logging.getLogger(__name__)
+
+_KEY = "comment"  # the metadata that both segment containers keep
+_UNTAGGED = 2
+_GRAY = Colour(matrix=1, primaries=_UNTAGGED, transfer=_UNTAGGED, range=2, tagged=False)
+
+
+@dataclass(frozen=True)
+class SegmentInfo:
+    """What a segment says of itself. Its packets count from 0; the first frame was at `first` in the source."""
+
+    first: int
+    time_base: Fraction
+    rate: Fraction
+    aspect: Fraction
+    matrix: int
+    primaries: int
+    transfer: int
+    range: int
+    encoder: str
+    options: dict[str, str]
+
+    def dumps(self) -> str:
+        """As text for the segment's metadata."""
+        return json.dumps(vars(self), default=str, sort_keys=True)
+
+    @classmethod
+    def loads(cls, text: str) -> SegmentInfo:
+        """The inverse of dumps; ValueError or TypeError for any other text."""
+        fields = json.loads(text)
+        return cls(**fields | {name: Fraction(fields[name]) for name in ("time_base", "rate", "aspect")})
+
+
+def segment_info(path: Path) -> SegmentInfo:
+    """Of a segment that a Writer finished; OutputError for any other file."""
+    try:
+        with av.open(str(path)) as container:
+            return SegmentInfo.loads(container.metadata[_KEY])
+    except (av.FFmpegError, KeyError, TypeError, ValueError) as error:
+        raise OutputError(f"{path} is not a finished segment: remove it and run again") from error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says while `path` is written into one line."""
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, OutputError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"no space left to write {path}: free some, then run again to go on") from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def finish(part: Path, path: Path) -> None:
+    """Bring a finished file under its name in one step, so that a crash leaves the old one or the new one."""
+    with writing(path):
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+
+
+class Writer:
+    """Encodes frames into one segment. Writes `path`.part and renames it when all is done.
+
+    Args:
+        path: of the segment; its suffix does not matter.
+        clip: the source.
+        encoding: codec and quality.
+        width: of the frames to be written.
+        height: of the frames to be written.
+        adds_colour: a gray source may get colour; else it stays gray, whatever the frames say.
+        mask_film: the frames are the masks alone, as gray.
+
+    Raises:
+        OutputError: the place cannot be written, or the encoder refuses the frames.
+        DiskFullError: no space left, from any method.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        clip: Clip,
+        encoding: Encoding,
+        width: int,
+        height: int,
+        *,
+        adds_colour: bool = False,
+        mask_film: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.part = self.path.with_name(self.path.name + ".part")
+        self.width, self.height = width, height
+        self.messages: list[str] = []
+        self.frames = 0
+        if mask_film:
+            clip = replace(clip, video=replace(clip.video, pixel_format="gray", colour=_GRAY))
+        self._gray = layout(clip.video.pixel_format).kind == "gray" and not adds_colour
+        if adds_colour:
+            clip = _with_chroma(clip)
+        self._clip, self._encoding, self._mask_film = clip, encoding, mask_film
+        self.pixel_format, message = pixel_format_for(encoding, clip, width, height)
+        self.colour = colour_for(encoding, clip, self.pixel_format, height)
+        if message and not mask_film:
+            self.messages.append(message)
+        self._container: av.container.OutputContainer | None = None
+        self._stream: av.VideoStream | None = None
+        self._first = 0
+        with writing(self.path):
+            self.part.open("wb").close()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write(self, source: Frame, rgb: np.ndarray | None, mask: np.ndarray | None = None) -> None:
+        """Write one frame at the time of its source.
+
+        Args:
+            source: the frame of the source that this one stands for.
+            rgb: float32 (3, height, width), RGB, [0, 1]; None for the source's own samples.
+            mask: float32 (height, width), how far each pixel was changed, None for wholly. Where it is 0 and the size
+                is the source's, its own samples are written; a chroma sample counts as untouched if no pixel that it
+                belongs to was touched.
+        """
+        frame = self._mask_frame(mask) if self._mask_film else self.compose(source, rgb, mask)
+        frame.pict_type = PictureType.NONE  # the encoder decides anew
+        if self._stream is None:
+            self._open(source)
+        frame.pts, frame.time_base = source.pts - self._first, source.time_base
+        self._encode(frame)
+        self.frames += 1
+
+    def compose(self, source: Frame, rgb: np.ndarray | None, mask: np.ndarray | None = None) -> av.VideoFrame:
+        """The frame that write() hands to the encoder, in the planar format `pixel_format`; arguments as there."""
+        size = (source.planes.height, source.planes.width)
+        expected = (self.height, self.width)
+        if (size if rgb is None else rgb.shape[1:]) != expected or (mask is not None and mask.shape != expected):
+            raise ValueError(f"frame {source.n} is not {self.width}x{self.height} as the writer was told")
+        same_size = size == expected
+        if rgb is None or (same_size and mask is not None and not mask.any()):
+            return self._own(source)
+        if self._gray:
+            gray = Layout("gray", layout(self.pixel_format).bits, 1, 1)
+            frame = convert(from_rgb(rgb, gray.name, self.colour), self.pixel_format, self.colour, self.colour)
+        else:
+            frame = from_rgb(rgb, self.pixel_format, self.colour)
+        if same_size and mask is not None:
+            _put_back(frame, self._own(source), mask == 0)
+        return frame
+
+    def _own(self, source: Frame) -> av.VideoFrame:
+        return convert(source.planes, self.pixel_format, source.colour, self.colour)
+
+    def _mask_frame(self, mask: np.ndarray | None) -> av.VideoFrame:
+        if mask is None:
+            mask = np.ones((self.height, self.width), np.float32)
+        gray = new_frame([np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8)], "gray")
+        return convert(gray, self.pixel_format, _GRAY, self.colour)
+
+    def _open(self, source: Frame) -> None:
+        codec, video = CODECS[self._encoding.codec], self._clip.video
+        options = self._encoding.options(self.width, self.height, self.pixel_format, self.colour)
+        matrix = self.colour.matrix if self.colour.tagged else _UNTAGGED
+        self._first = source.pts
+        info = SegmentInfo(
+            first=source.pts,
+            time_base=source.time_base,
+            rate=video.rate,
+            aspect=video.sample_aspect,
+            matrix=matrix,
+            primaries=self.colour.primaries,
+            transfer=self.colour.transfer,
+            range=self.colour.range,
+            encoder=codec.encoder,
+            options=options,
+        )
+        timescale = {"video_track_timescale": str(source.time_base.denominator)} if codec.container == "mov" else {}
+        self._container = av.open(str(self.part), "w", format=codec.container, container_options=timescale)
+        self._container.metadata[_KEY] = info.dumps()
+        self._stream = self._container.add_stream(codec.encoder, rate=video.rate, options=options)
+        context = self._stream.codec_context
+        context.width, context.height = self.width, self.height
+        context.pix_fmt = codec.packed.get(self.pixel_format, self.pixel_format)
+        context.time_base = source.time_base
+        context.sample_aspect_ratio = video.sample_aspect
+        context.colorspace, context.color_range = matrix, self.colour.range
+        context.color_primaries, context.color_trc = self.colour.primaries, self.colour.transfer
+        try:
+            context.open()
+        except av.FFmpegError as error:
+            raise OutputError(
+                f"{self._encoding.codec} cannot take {self.width}x{self.height} {self.pixel_format}: choose ffv1"
+            ) from error
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        packed = self._stream.codec_context.pix_fmt
+        if frame is not None and frame.format.name != packed:
+            pts, time_base = frame.pts, frame.time_base
+            frame = frame.reformat(format=packed, interpolation="POINT", src_color_range=2, dst_color_range=2)
+            frame.pts, frame.time_base = pts, time_base
+        with writing(self.path):
+            self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Finish the segment. What fails here leaves nothing."""
+        try:
+            if self._stream is None:
+                raise OutputError(f"no frame was given to {self.path}: there is nothing to write")
+            self._encode(None)
+            with writing(self.path):
+                self._container.close()
+            finish(self.part, self.path)
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        if self._container is not None:
+            with contextlib.suppress(av.FFmpegError, OSError):
+                self._container.close()
+        self.part.unlink(missing_ok=True)
+
+
+def _put_back(frame: av.VideoFrame, own: av.VideoFrame, untouched: np.ndarray) -> None:
+    """The source's own samples into `frame` where `untouched`, bool (H, W), holds for all pixels of a sample."""
+    form = layout(frame.format.name)
+    for n, (plane, samples) in enumerate(zip(arrays(frame), arrays(own), strict=True)):
+        where = untouched
+        if n > 0 and (form.across > 1 or form.down > 1):
+            where = _whole(untouched, form.across, form.down)
+        np.copyto(plane, samples, where=where)
+
+
+def _whole(untouched: np.ndarray, across: int, down: int) -> np.ndarray:
+    """bool (ceil(H / down), ceil(W / across)): whether all pixels of each block are untouched."""
+    height, width = untouched.shape
+    blocks = np.pad(untouched, ((0, -height % down), (0, -width % across)), constant_values=True)
+    rows = np.logical_and.reduce([blocks[k::down] for k in range(down)])
+    return np.logical_and.reduce([rows[:, k::across] for k in range(across)])
+
+
+def _with_chroma(clip: Clip) -> Clip:
+    """The clip as if its gray picture had chroma at full resolution."""
+    form = layout(clip.video.pixel_format)
+    if form.kind != "gray":
+        return clip
+    return replace(clip, video=replace(clip.video, pixel_format=Layout("yuv", form.bits, 1, 1).name))
