@@ -1,0 +1,127 @@
+"""The video of a web page or manifest, by yt-dlp."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from restore_utils.errors import DiskFullError, OutputError, SourceError
+from restore_utils.ffmpeg import binary
+from restore_utils.sources.direct import BLOCK, MAX_BYTES, TIMEOUT_S, Progress, log, short, sniff
+
+# Plain files and segments that yt-dlp fetches itself; no rtmp, no websocket, no external program.
+PROTOCOLS = {"http", "https", "m3u8", "m3u8_native", "http_dash_segments", "http_dash_segments_generator"}
+
+
+def format_choice(height: int | None) -> str:
+    """yt-dlp's format expression: mp4 with m4a sound first, at most `height` lines; if all are larger, the smallest."""
+    cap = "" if height is None else f"[height<=?{int(height)}]"
+    choice = f"bv*{cap}[ext=mp4]+ba[ext=m4a]/b{cap}[ext=mp4]/bv*{cap}+ba/b{cap}/bv*{cap}"
+    return choice if height is None else choice + "/wv*+ba/w"
+
+
+class _PageLog:
+    """yt-dlp's messages, for those who listen to the package's logger at DEBUG."""
+
+    def debug(self, message: str) -> None:
+        log.debug("yt-dlp: %s", message)
+
+    info = warning = error = debug
+
+
+def download_page(url: str, folder: Path, key: str, height: int | None, progress: Progress | None) -> Path:
+    """Downloads the first video of a page by yt-dlp, into a folder of its own first."""
+    import yt_dlp
+
+    work = folder / f"{key}.part"
+
+    def tell(event: Mapping) -> None:
+        if progress and event.get("status") in ("downloading", "finished"):
+            progress(int(event.get("downloaded_bytes") or 0), event.get("total_bytes") or None)
+
+    options = {
+        "format": format_choice(height),
+        "outtmpl": {"default": str(work).replace("%", "%%") + "/clip.%(ext)s"},
+        "merge_output_format": "mp4/mkv",
+        "ffmpeg_location": str(binary()),
+        "external_downloader": {"default": "native"},
+        "noplaylist": True,
+        "playlist_items": "1",
+        "retries": 10,
+        "fragment_retries": 10,
+        "skip_unavailable_fragments": False,
+        "socket_timeout": TIMEOUT_S,
+        "max_filesize": MAX_BYTES,
+        "cachedir": False,
+        "quiet": True,
+        "noprogress": True,
+        "no_color": True,
+        "logger": _PageLog(),
+        "progress_hooks": [tell],
+    }
+    try:
+        with yt_dlp.YoutubeDL(options) as downloader:
+            info = downloader.extract_info(url, download=False)
+            info = next((entry for entry in info.get("entries") or ()), None) if "entries" in info else info
+            _check_page(url, info)
+            work.mkdir(exist_ok=True)
+            got = downloader.process_ie_result(info, download=True).get("requested_downloads") or [{}]
+    except yt_dlp.utils.YoutubeDLError as error:
+        raise SourceError(_page_error(url, str(error))) from error
+    except OSError as error:
+        full = DiskFullError if error.errno == errno.ENOSPC else OutputError
+        raise full(f"{work}: {error.strerror or error}; make room or choose another folder") from error
+    return _landed(url, work, got[0].get("filepath"), folder / key)
+
+
+def _check_page(url: str, info: Mapping | None) -> None:
+    where = short(url)
+    if not info:
+        raise SourceError(f"{where}: no video found on this page; give the URL of the video itself")
+    if info.get("is_live") or info.get("live_status") == "is_upcoming":
+        raise SourceError(f"{where}: a live stream has no end; give the URL of a finished recording")
+    for chosen in info.get("requested_formats") or [info]:
+        if chosen.get("protocol") not in PROTOCOLS:
+            raise SourceError(
+                f"{where}: the page offers its video by {chosen.get('protocol')} only, which is not supported"
+            )
+
+
+def _landed(url: str, work: Path, got: str | None, target: Path) -> Path:
+    """Moves the file that yt-dlp left in `work` to its place, after a look at what it is."""
+    if not got or Path(got).parent != work or not Path(got).is_file():
+        raise SourceError(f"{short(url)}: the download is not complete; run again to go on")
+    with open(got, "rb") as file:
+        suffix = sniff(file.read(BLOCK))
+    if not suffix.startswith("."):
+        shutil.rmtree(work)
+        raise SourceError(
+            f"{short(url)}: the page gave something that is not a video; give the URL of the video itself"
+        )
+    done = target.with_name(target.name + suffix)
+    os.replace(got, done)
+    shutil.rmtree(work, ignore_errors=True)
+    return done
+
+
+def _page_error(url: str, message: str) -> str:
+    """One line out of yt-dlp's, with what to do."""
+    line = re.sub(r"\x1b\[[0-9;]*m", "", message).strip().splitlines()[0] if message.strip() else "unknown error"
+    line = re.sub(r"^ERROR:\s*", "", line).split("; please report this issue")[0].rstrip(". ")[:200]
+    low = message.lower()
+    if "unsupported url" in low or "no video" in low:
+        return f"{short(url)}: this is a web page in which no video was found; give the URL of the video itself"
+    if any(sign in low for sign in ("not a bot", "sign in", "cookies", "403", "429", "captcha", "rate-limit")):
+        advice = (
+            "the site turns this computer away, as many do with data centres such as Colab: download the film on your "
+            "own computer and give its path, or give a direct URL"
+        )
+    elif any(sign in low for sign in ("timed out", "resolve", "refused", "unreachable", "reset by peer")):
+        advice = "check the connection and run again"
+    else:
+        advice = "try `pip install -U yt-dlp`, or download the film yourself and give its path"
+    return f"{short(url)}: {line}; {advice}"

@@ -1,0 +1,261 @@
+"""Forms: read from code, drawn, and set; Colab's places."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import types
+
+import ipywidgets as widgets
+import pytest
+
+from restore_utils import colab, forms
+from restore_utils.errors import OptionError, OutputError
+from restore_utils.forms import Field, draw, parse
+from restore_utils.forms.draw import _Watcher
+
+CELL = """# @title Settings { display-mode: "form" }
+# @markdown What to restore.
+source = ""  # @param {type:"string", placeholder:"path or URL"}
+model = "old-film"  # @param ["old-film", "median", "copy"] {allow-input: true}
+codec = 'h264' #@param ["h264", "ffv1"]
+render_factor = 21  # @param {type:"slider", min:5, max:40, step:1}
+strength = 0.5  # @param {type:"slider", min:0, max:1, step:0.1}
+crf = 14  # @param {type:"integer"}
+rate = 23.976  # @param {type:"number"}
+keep = True  # @param {type:"boolean"}
+crop = (1, 2)  # @param {type:"raw"}
+height = None  # @param ["None", 480, "'best'"] {type:"raw"}
+day = "2018-03-22"  # @param {type:"date"}
+name = "a # @param in text"
+# not = 1  # @param {type:"integer"}
+"""
+
+
+def values() -> dict:
+    namespace: dict = {}
+    exec(CELL, namespace)
+    return namespace
+
+
+def controls(box) -> dict:
+    rows = [row for row in box.children if isinstance(row, widgets.HBox)]
+    return {row.children[0].value: row.children[1] for row in rows}
+
+
+def note(box) -> str:
+    return box.children[-1].value
+
+
+def test_parse_reads_colabs_syntax():
+    form = parse(CELL)
+    assert form.title == "Settings"
+    assert form.items[0] == "What to restore."
+    found = {field.name: field for field in form.fields}
+    assert " ".join(found) == "source model codec render_factor strength crf rate keep crop height day"
+    assert found["source"] == Field("source", "string", "", placeholder="path or URL")
+    assert found["model"] == Field("model", "choice", "old-film", ("old-film", "median", "copy"), typing=True)
+    assert found["render_factor"] == Field("render_factor", "slider", 21, least=5, most=40, step=1)
+    assert found["height"] == Field("height", "choice", None, (None, 480, "best"))
+    assert found["crop"].value == (1, 2)
+    assert [f.name for f in form.fields if f.whole] == ["render_factor", "crf"]
+    for field in form.fields:
+        assert field.check(values()[field.name]) == values()[field.name]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'x = 1  # @param {type:"colour"}',
+        'x = open("f")  # @param {type:"string"}',
+        'x = y = 1  # @param {type:"integer"}',
+        'x.y = 1  # @param {type:"integer"}',
+        'print(1)  # @param {type:"integer"}',
+        "x = (1,  # @param [1, 2]",
+        "x = 1  # @param [1, 2",
+    ],
+)
+def test_parse_refuses(line):
+    with pytest.raises(OptionError) as error:
+        parse(line)
+    assert "\n" not in str(error.value)
+    assert line in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("render_factor", 41, "5 to 40"),
+        ("render_factor", 21.5, "whole"),
+        ("render_factor", "21", "number"),
+        ("strength", float("nan"), "number"),
+        ("crf", True, "number"),
+        ("codec", "gif", "'h264', 'ffv1'"),
+        ("height", 480.0, "480"),
+        ("keep", 1, "True or False"),
+        ("source", None, "text"),
+        ("day", "yesterday", "2018"),
+    ],
+)
+def test_values_that_cannot_be(name, value, says):
+    field = next(field for field in parse(CELL).fields if field.name == name)
+    with pytest.raises(OptionError, match=says):
+        field.check(value)
+
+
+def test_types_are_kept():
+    factor, strength = (f for f in parse(CELL).fields if f.kind == "slider")
+    assert (factor.check(21.0), type(factor.check(21.0))) == (21, int)
+    assert (strength.check(1), strength.check(0.25)) == (1, 0.25)
+
+
+def test_form_shows_and_sets_the_variables():
+    namespace = values()
+    namespace["codec"] = "ffv1"
+    box = draw(parse(CELL), namespace)
+    found = controls(box)
+    assert found["codec"].value == "ffv1"
+    assert found["day"].value == datetime.date(2018, 3, 22)
+    assert found["height"].value is None
+    found["render_factor"].value = 30
+    found["codec"].value = "h264"
+    found["model"].value = "mine.safetensors"
+    found["crop"].value = "{'top': 2}"
+    found["height"].value = "best"
+    found["day"].value = datetime.date(2020, 1, 2)
+    found["keep"].value = False
+    found["source"].value = "film.mp4"
+    assert (namespace["render_factor"], type(namespace["render_factor"])) == (30, int)
+    assert [namespace[k] for k in ("codec", "model", "height", "day", "keep", "source")] == [
+        "h264",
+        "mine.safetensors",
+        "best",
+        "2020-01-02",
+        False,
+        "film.mp4",
+    ]
+    assert namespace["crop"] == {"top": 2}
+    assert "run the cells below" in note(box)
+    found["crop"].value = "__import__('os')"
+    assert namespace["crop"] == {"top": 2}
+    assert "literal" in note(box)
+
+
+def test_button_takes_the_codes_values_back():
+    namespace = values()
+    box = draw(parse(CELL), namespace)
+    controls(box)["render_factor"].value = 30
+    controls(box)["crop"].value = "7"
+    box.children[-2].click()
+    assert (namespace["render_factor"], namespace["crop"]) == (21, (1, 2))
+    assert controls(box)["render_factor"].value == 21
+
+
+def test_values_the_widgets_cannot_show_are_told_and_not_changed():
+    namespace = values() | {"render_factor": 99, "codec": "gif"}
+    box = draw(parse(CELL), namespace)
+    assert (namespace["render_factor"], namespace["codec"]) == (99, "gif")
+    assert controls(box)["codec"].value == "gif"
+    assert "out of range" in note(box)
+
+
+def test_running_the_cell_again_keeps_the_form_and_changed_code_wins(monkeypatch):
+    shown: list = []
+    monkeypatch.setattr("IPython.display.display", lambda thing, **_: shown.append(thing))
+    namespace = values()
+    watcher = _Watcher(namespace)
+
+    def run(source: str, success: bool = True) -> None:
+        exec(source, namespace)
+        watcher.cell_ran(types.SimpleNamespace(success=success, info=types.SimpleNamespace(raw_cell=source)))
+
+    run(CELL)
+    controls(shown[-1])["render_factor"].value = 30
+    run(CELL)
+    assert namespace["render_factor"] == 30
+    assert "kept" in note(shown[-1])
+    shown[-1].children[-2].click()
+    assert namespace["render_factor"] == 21
+    controls(shown[-1])["crf"].value = 3
+    run(CELL.replace("21", "11"))
+    assert (namespace["render_factor"], namespace["crf"]) == (11, 14)
+    count = len(shown)
+    run("x = 1")
+    run(CELL, success=False)
+    assert len(shown) == count
+    run("x = 1  # @param {type:'colour'}")
+    assert "No form" in shown[-1]["text/plain"]
+
+
+def test_chooser_for_local_clips(tmp_path, monkeypatch):
+    (tmp_path / "reels").mkdir()
+    (tmp_path / "reels" / "One.MKV").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("")
+    monkeypatch.chdir(tmp_path)
+    namespace = values()
+    box = draw(parse(CELL), namespace)
+    chooser = next(row for row in box.children if type(row) is widgets.VBox)
+    button, panel = chooser.children
+    entries = panel.children[1]
+    assert panel.layout.display == "none"
+    button.click()
+    assert panel.layout.display != "none"
+    assert [label for label, _ in entries.options] == ["", "../", "reels/"]
+    entries.value = tmp_path / "reels"
+    entries.value = tmp_path / "reels" / "One.MKV"
+    assert namespace["source"] == str(tmp_path / "reels" / "One.MKV")
+    assert panel.layout.display == "none"
+
+
+def test_enable_needs_a_notebook(monkeypatch):
+    assert forms.enable() is False
+
+
+def test_places_outside_colab(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
+    assert not colab.in_colab()
+    found = colab.places()
+    assert (found.work, found.results) == (tmp_path / "restored" / "work", tmp_path / "restored")
+    assert found.work.is_dir()
+    with pytest.raises(OptionError, match="use_drive"):
+        colab.places(use_drive=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        colab.places("file")
+
+
+def test_drive_is_mounted_only_if_asked(tmp_path, monkeypatch):
+    mounted = []
+
+    def mount(place: str) -> None:
+        mounted.append(place)
+        (tmp_path / "drive" / "MyDrive").mkdir(parents=True)
+
+    package, module = types.ModuleType("google"), types.ModuleType("google.colab")
+    module.drive = types.SimpleNamespace(mount=mount)
+    monkeypatch.setitem(sys.modules, "google", package)
+    monkeypatch.setitem(sys.modules, "google.colab", module)
+    monkeypatch.setattr(colab, "_LOCAL", tmp_path)
+    monkeypatch.setattr(colab, "_DRIVE", tmp_path / "drive")
+    assert colab.in_colab()
+    assert forms.enable() is False
+    assert colab.places().results == tmp_path / "restored"
+    assert mounted == []
+    assert colab.places(use_drive=True).results == tmp_path / "drive" / "MyDrive" / "restored"
+    assert colab.places(use_drive=True).work == tmp_path / "restored" / "work"
+    assert len(mounted) == 1
+
+
+def test_drive_that_will_not_mount(tmp_path, monkeypatch):
+    def mount(_place: str) -> None:
+        raise ValueError("mount failed\nsecond line")
+
+    module = types.ModuleType("google.colab")
+    module.drive = types.SimpleNamespace(mount=mount)
+    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+    monkeypatch.setitem(sys.modules, "google.colab", module)
+    monkeypatch.setattr(colab, "_DRIVE", tmp_path / "drive")
+    with pytest.raises(OutputError, match="untick use_drive") as error:
+        colab.mount_drive()
+    assert "\n" not in str(error.value)
