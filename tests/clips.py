@@ -13,8 +13,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from restore_utils.media.clip import Colour
+from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import from_rgb
+from restore_utils.media.probe import probe
+from restore_utils.media.read import Reader
 
 SIZE = (96, 64)
 FRAMES = 30
@@ -423,6 +425,13 @@ def images(folder: Path, numbers: Iterable[int] = range(6), suffix: str = ".png"
         shown = picture(number, gray=pixel_format.startswith(("gray", "ya")))
         image(folder / f"frame_{number}{suffix}", shown, pixel_format)
     return folder
+
+
+def read(path_or_clip: Path | Clip, **options) -> tuple[list[tuple[int, Fraction, list[bytes]]], Reader]:
+    """All frames of a film as (n, time in seconds, samples of each plane), and the reader that gave them."""
+    clip = path_or_clip if isinstance(path_or_clip, Clip) else probe(path_or_clip)
+    with Reader(clip, **options) as reader:
+        return [(frame.n, frame.time, samples(frame.planes)) for frame in reader], reader
 
 
 def decoded(path: Path) -> list[tuple[int, Fraction, list[bytes]]]:

@@ -108,12 +108,12 @@ def _shrink_columns(plane: np.ndarray, factor: int, at: float) -> np.ndarray:
 
 
 def _shrink_rows(plane: np.ndarray, factor: int, at: float) -> np.ndarray:
-    height, width = plane.shape
+    width = plane.shape[1]
     count = -(-width // factor)
     taps = _taps(factor, at)
     before = -(-max(0, -taps[0][0]) // factor)
     groups = before + count + max(0, taps[-1][0]) // factor
     wide = cv2.copyMakeBorder(plane, 0, 0, before * factor, (groups - before) * factor - width, cv2.BORDER_REPLICATE)
-    phases = cv2.split(wide.reshape(height, groups, factor))
+    phases = {phase: np.ascontiguousarray(wide[:, phase::factor]) for phase in {k % factor for k, _ in taps}}
     parts = [phases[k % factor][:, before + k // factor : before + k // factor + count] for k, _ in taps]
     return _weighted(parts, [share for _, share in taps])

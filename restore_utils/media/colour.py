@@ -118,14 +118,15 @@ def from_rgb(rgb: np.ndarray, pixel_format: str, colour: Colour) -> av.VideoFram
 
 def _store(plane: np.ndarray, parts: list[np.ndarray], weights: list[float], offset: float, form: Layout) -> None:
     """plane = round(sum of weight * part + offset), held inside what the bits can say."""
+    depth = cv2.CV_8U if form.bits == 8 else cv2.CV_16U
     if len(parts) == 1:
-        parts, weights = [parts[0], parts[0]], [weights[0], 0.0]
-    total = cv2.addWeighted(parts[0], weights[0], parts[1], weights[1], offset)
-    for part, weight in zip(parts[2:], weights[2:]):
-        total = cv2.scaleAdd(part, weight, total)
-    np.rint(total, out=total)
-    np.clip(total, 0, (1 << form.bits) - 1, out=total)
-    plane[...] = total
+        samples = cv2.addWeighted(parts[0], weights[0], parts[0], 0, offset, dtype=depth)
+    else:
+        first, second, third = parts
+        total = cv2.addWeighted(first, weights[0], second, weights[1], offset)
+        samples = cv2.addWeighted(total, 1, third, weights[2], 0, dtype=depth)
+    # OpenCV rounds to the nearest and holds the values inside 8 or 16 bits.
+    np.minimum(samples, (1 << form.bits) - 1, out=plane)
 
 
 def tag(frame: av.VideoFrame, colour: Colour, form: Layout | None = None) -> None:

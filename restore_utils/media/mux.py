@@ -161,7 +161,11 @@ def _mux(
         container = av.open(str(part), "w", format=muxer, container_options=_options(muxer, infos[0].time_base))
         try:
             template = stack.enter_context(av.open(str(segments[0]))).streams.video[0]
-            stream = _add_picture(container, template, infos[0], clip, muxer)
+            stream = _add_picture(container, template, infos[0], muxer)
+            stream.metadata.update(_metadata(clip.video.metadata, clip, span))
+            stream.disposition = clip.video.disposition
+            if muxer == "matroska":
+                stream.metadata["title"] = stream.metadata.get("title", "") + ROOM
             sources = [_picture(segments, infos, stream, span, template.codec_context.reorder_depth)]
             if carry:
                 sources += tracks.carry(container, clip, span, muxer, stack, messages)
@@ -195,7 +199,7 @@ def _options(muxer: str, time_base: Fraction) -> dict[str, str]:
 
 
 def _add_picture(
-    container: av.container.OutputContainer, template: av.VideoStream, info: SegmentInfo, clip: Clip, muxer: str
+    container: av.container.OutputContainer, template: av.VideoStream, info: SegmentInfo, muxer: str
 ) -> av.VideoStream:
     stream = container.add_stream_from_template(template, opaque=True)
     stream.time_base = Fraction(1, info.time_base.denominator)
@@ -257,7 +261,7 @@ def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:
 
 def _describe(container: av.container.OutputContainer, clip: Clip, span: Span) -> None:
     """Titles and chapters."""
-    container.metadata.update(tracks.kept(dict(clip.metadata)))
+    container.metadata.update(_metadata(clip.metadata, clip, span))
     chapters = []
     for number, chapter in enumerate(clip.chapters):
         begin = max(chapter.start, span.origin) if span.trimmed else chapter.start

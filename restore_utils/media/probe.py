@@ -15,7 +15,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from restore_utils.errors import SourceError
 from restore_utils.media import images
 from restore_utils.media.clip import LOCATIONS, Chapter, Clip, Colour, Track, Video
-from restore_utils.media.container import MAX_PIXELS, MAX_SIDE, open_film
+from restore_utils.media.container import MAX_PIXELS, MAX_SIDE, MAX_STREAMS, open_film
 from restore_utils.media.planes import Layout, Orientation, arrays, layout, planar_format, view
 
 __all__ = ["Chapter", "Clip", "Colour", "Track", "Video", "packets", "picture", "probe"]
@@ -47,6 +47,8 @@ def probe(path: str | Path, *, rate: Fraction | None = None) -> Clip:
         stream = picture(container, path)
         frame = _first_frame(container, stream, path)
         video, messages = _video(stream, frame, path)
+        if len(container.streams) >= MAX_STREAMS:
+            messages.append(f"{path.name}: has {MAX_STREAMS} streams or more; those after the {MAX_STREAMS}th are left")
         tracks = tuple(_track(other) for other in container.streams if other.index != stream.index)
         chapters = tuple(_chapter(entry) for entry in container.chapters())
         duration = Fraction(container.duration, av.time_base) if container.duration and container.duration > 0 else None

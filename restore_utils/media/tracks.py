@@ -64,7 +64,9 @@ def kept(metadata: dict[str, str]) -> dict[str, str]:
 
 def name(track: Track) -> str:
     """Of a track in a message: "audio track 2 (ac3, eng)"."""
-    return f"{track.kind} track {track.index} ({', '.join(filter(None, (track.codec, track.language)))})"
+    codec = None if track.codec == "none" else track.codec
+    known = ", ".join(filter(None, (codec, track.language, track.metadata.get("filename"))))
+    return f"{track.kind} track {track.index}" + (f" ({known})" if known else "")
 
 
 def carry(

@@ -1,0 +1,38 @@
+"""Clips for benchmarks: made from a folder of footage, or from nothing but FFmpeg's own pictures."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+FILMS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
+
+
+def footage(folder: Path | None) -> list[Path]:
+    """The films in a folder, by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in FILMS) if folder else []
+
+
+def ffmpeg(*arguments: str | float | Path) -> None:
+    """Run the FFmpeg that imageio-ffmpeg ships; raises with its last words when it fails."""
+    done = subprocess.run(
+        [FFMPEG, "-v", "error", "-nostdin", "-y", *map(str, arguments)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+
+
+def hd_clip(path: Path, seconds: float, source: Path | None = None) -> Path:
+    """A 1280x720 clip with sound, 24 frames per second: a film looped and scaled, or a moving test picture."""
+    if source:
+        picture = ["-stream_loop", "-1", "-i", source]
+    else:
+        picture = ["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=24,noise=alls=6:allf=t"]
+    sound = ["-f", "lavfi", "-i", "sine=frequency=330:sample_rate=48000"]
+    streams = ["-map", "0:v:0", "-map", "1:a", "-t", seconds, "-vf", "scale=1280:720,fps=24,format=yuv420p"]
+    codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-g", "120", "-c:a", "aac"]
+    ffmpeg(*picture, *sound, *streams, *codecs, path)
+    return path

@@ -1,0 +1,122 @@
+"""What is known of a film after one pass over it, kept as one file without pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import JobError
+from ..media.read import FrameIndex
+
+VERSION = 1
+_INDEX = ("pts", "keyframes", "checks", "owned")
+PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+
+
+@dataclass
+class Analysis:
+    """Measurements of every frame of a film. Brightness is in [0, 1], lengths are in pixels of the full-size picture."""
+
+    index: FrameIndex
+    shots: list[tuple[int, int]]
+    """(first, stop) of each shot, in order and without gaps."""
+    stats: dict[str, np.ndarray]
+    """Arrays of one row a frame:
+
+    luma, luma_std (N,)         mean and standard deviation of the brightness, over the middle of the picture
+    luma_percentiles (N, 9)     its percentiles 1, 5, 10, 25, 50, 75, 90, 95, 99
+    exposure (N, 2)             gain and offset by which the same things differ in brightness from the frame before
+    motion (N, 2)               dx, dy by which the picture as a whole moved since the frame before
+    duplicate (N,) bool         the same picture as the frame before
+    dirt (N,)                   share of the picture that looks like damage on this frame only
+    """
+    border: tuple[int, int, int, int]
+    """Columns and rows outside the gate: left, top, right, bottom."""
+    interlaced: str
+    """'progressive', 'tff' or 'bff'."""
+    lost: int = 0
+    """Frames that could not be decoded."""
+    messages: tuple[str, ...] = field(default_factory=tuple)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as one .npz file, whole or not at all."""
+        facts = {
+            "version": VERSION,
+            "shots": self.shots,
+            "border": self.border,
+            "interlaced": self.interlaced,
+            "lost": self.lost,
+            "messages": list(self.messages),
+            "time_base": str(self.index.time_base),
+        }
+        arrays = {f"stats.{name}": values for name, values in self.stats.items()}
+        arrays |= {f"index.{name}": getattr(self.index, name) for name in _INDEX}
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        with open(part, "wb") as file:
+            np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
+        os.replace(part, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Analysis:
+        """Read what `save` wrote.
+
+        Raises:
+            JobError: it is of another version, or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                facts = json.loads(str(file["facts"]))
+                if facts["version"] != VERSION:
+                    raise JobError(f"{path} is of another version of this program: delete it, it will be made again")
+                stats = {name.removeprefix("stats."): file[name] for name in file.files if name.startswith("stats.")}
+                index = FrameIndex(
+                    *(file[f"index.{name}"] for name in _INDEX),
+                    time_base=Fraction(facts["time_base"]),
+                )
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, JobError | FileNotFoundError):
+                raise
+            raise JobError(f"{path} cannot be read ({error}): delete it, it will be made again") from error
+        return cls(
+            index=index,
+            shots=[(int(a), int(b)) for a, b in facts["shots"]],
+            stats=stats,
+            border=tuple(facts["border"]),
+            interlaced=facts["interlaced"],
+            lost=facts["lost"],
+            messages=tuple(facts["messages"]),
+        )
+
+
+def worst_seconds(
+    analysis: Analysis, seconds: float | Fraction = 3, first: int = 0, stop: int | None = None
+) -> tuple[int, int]:
+    """The stretch of about so many seconds that needs restoring most: first frame and stop.
+
+    Dirt counts most, then flicker; a stretch inside one shot is preferred to one that runs across cuts.
+
+    Args:
+        first, stop: look only among these frames; all by default.
+    """
+    part = slice(first, len(analysis.index) if stop is None else stop)
+    pts = analysis.index.pts[part]
+    n = len(pts)
+    times = np.asarray(pts - pts[0], float) * float(analysis.index.time_base)
+    step = float(np.median(np.diff(times))) if n > 1 else 1.0
+    length = max(1, min(n, round(float(seconds) / step) if step > 0 else n))
+    dirt = analysis.stats["dirt"][part].astype(float)
+    gain = np.abs(analysis.stats["exposure"][part, 0] - 1)
+    need = dirt / (dirt.mean() + 1e-4) + 0.5 * np.minimum(gain / (gain.mean() + 0.01), 3)
+    cut = np.zeros(n)
+    cut[[a - first for a, _ in analysis.shots if first < a < first + n]] = 1
+    total = np.convolve(need, np.ones(length), "valid")
+    inside = np.cumsum(cut)
+    crossed = inside[length - 1 :] - inside[: n - length + 1]  # cuts after the first frame of the stretch
+    best = first + int(np.argmax(total / (1 + 0.5 * crossed)))
+    return best, best + length

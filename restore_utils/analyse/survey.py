@@ -1,0 +1,188 @@
+"""The pass itself: frames are decoded in one thread and measured, small, in another; nothing is kept but numbers."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from ..errors import SourceError
+from ..media.planes import arrays
+from ..media.probe import Clip
+from ..media.read import Frame, Reader
+from ..prefetch import prefetch
+from . import pictures
+from .analysis import PERCENTILES, Analysis
+from .cuts import CutFinder
+from .fields import FieldTest
+
+SIDE = 320
+"""Longer side in pixels of the pictures that are measured."""
+FIELDS_EVERY = 8
+"""Of so many frames two are looked at for combing."""
+PROGRESS_EVERY = 10
+SAME = 0.4
+"""Grey levels of 255: the largest mean difference of a block between two frames that are surely the same picture."""
+NEARLY_SAME = 3.0
+"""The same where the frames around differ five times as much: a repeat that was compressed again."""
+
+
+def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = None) -> Analysis:
+    """Read a film once and measure every frame.
+
+    Memory grows by about 100 bytes a frame. The reader's own index of the film is part of the result.
+
+    Args:
+        clip: from probe.
+        progress: told now and then how many frames are done, and of how many (None: unknown).
+
+    Raises:
+        SourceError: no frame of the film can be decoded.
+    """
+    scale = min(1.0, SIDE / max(clip.video.width, clip.video.height))
+    size = (max(1, round(clip.video.width * scale)), max(1, round(clip.video.height * scale)))
+    survey = _Survey(clip, size)
+    total = clip.video.frames or (round(clip.duration * clip.video.rate) if clip.duration else None)
+    with Reader(clip) as reader:
+        with prefetch(_small(reader, size), depth=8) as frames:
+            for n, (gray, luma) in enumerate(frames):
+                survey.add(gray, luma)
+                if progress and n % PROGRESS_EVERY == 0:
+                    progress(n, max(total, n) if total else None)
+        if not survey.count:
+            raise SourceError(f"no frame of {clip.path.name} can be decoded: the file is damaged, get another copy")
+        index = reader.index()
+    if progress:
+        progress(survey.count, survey.count)
+    return Analysis(
+        index=index,
+        shots=survey.cuts.shots(),
+        stats=survey.stats(),
+        border=survey.border(),
+        interlaced=survey.fields.verdict(),
+        lost=reader.lost,
+        messages=tuple(reader.messages),
+    )
+
+
+def _small(reader: Reader, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Small luma of each frame, and of some frames a strip of the full-size luma with every line."""
+    for frame in reader:
+        yield frame.gray(*size), _strip(frame) if frame.n % FIELDS_EVERY < 2 else None
+
+
+def _strip(frame: Frame) -> np.ndarray:
+    """Some columns of the middle half of a frame's luma (green, where it is RGB), every line, in 8-bit steps."""
+    plane = arrays(frame.planes)[0]
+    width = plane.shape[1]
+    strip = plane[:, width // 4 : width - width // 4 : max(1, width // 320)]
+    return strip / np.float32(1 << frame.planes.format.components[0].bits - 8)
+
+
+class _Survey:
+    """What has been measured so far."""
+
+    def __init__(self, clip: Clip, size: tuple[int, int]) -> None:
+        self.full = (clip.video.width, clip.video.height)
+        self.size = size
+        self.cuts = CutFinder(clip.video.rate)
+        self.fields = FieldTest()
+        self.count = 0
+        self._light, self._pairs, self._dirt = array("f"), array("f"), array("f")
+        self._before: np.ndarray | None = None  # the last frame
+        self._aligned: np.ndarray | None = None  # the one before it, moved onto it
+        self._strip: np.ndarray | None = None
+        self._sum = np.zeros(size[::-1], np.float64)
+        self._summed = 0
+
+    def add(self, gray: np.ndarray, strip: np.ndarray | None) -> None:
+        """Measure the next frame."""
+        self.cuts.add(gray)
+        self._light.extend(_light(gray))
+        if self._before is None:
+            self._pairs.extend((0, 0, 1, 0, 255))
+        else:
+            self._pair(self._before, gray)
+            if strip is not None and self._strip is not None:
+                self.fields.add(self._strip, strip)
+        if self._summed == 0 or gray.mean() > 24:
+            self._sum += gray
+            self._summed += 1
+        self._before, self._strip = gray, strip
+        self.count += 1
+
+    def _pair(self, before: np.ndarray, here: np.ndarray) -> None:
+        dx, dy = pictures.global_motion(before, here)
+        aligned = pictures.shifted(before, dx, dy)
+        gain, offset = pictures.exposure(aligned, here)
+        self._pairs.extend((dx, dy, gain, offset, pictures.block_difference(before, here)))
+        if self._aligned is not None:
+            self._dirt.append(pictures.dirt(self._aligned, before, pictures.shifted(here, -dx, -dy)))
+        else:
+            self._dirt.append(0.0)
+        self._aligned = aligned
+
+    def stats(self) -> dict[str, np.ndarray]:
+        """See Analysis."""
+        light = np.frombuffer(self._light, np.float32).reshape(self.count, -1)
+        pairs = np.frombuffer(self._pairs, np.float32).reshape(self.count, -1).copy()
+        dirt = np.append(np.frombuffer(self._dirt, np.float32), 0.0)[: self.count].astype(np.float32)
+        pairs[:, 0] *= self.full[0] / self.size[0]
+        pairs[:, 1] *= self.full[1] / self.size[1]
+        starts = [first for first, _ in self.cuts.shots()]
+        pairs[starts] = (0, 0, 1, 0, 255)
+        dirt[starts] = 0
+        dirt[[first - 1 for first in starts if first]] = 0
+        return {
+            "luma": light[:, 0].copy(),
+            "luma_std": light[:, 1].copy(),
+            "luma_percentiles": light[:, 2:].copy(),
+            "exposure": pairs[:, 2:4].copy(),
+            "motion": pairs[:, :2].copy(),
+            "duplicate": repeated(pairs[:, 4]),
+            "dirt": dirt,
+        }
+
+    def border(self) -> tuple[int, int, int, int]:
+        """Columns and rows that are black throughout, at most a quarter of each side: left, top, right, bottom."""
+        mean = self._sum / max(self._summed, 1)
+        limit = min(20.0, 0.25 * float(np.median(pictures.middle(mean))))
+        columns = np.percentile(mean, 80, axis=0) < limit
+        rows = np.percentile(mean, 80, axis=1) < limit
+
+        def run(dark: np.ndarray, full: int) -> int:
+            length = int(np.argmin(dark)) if not dark.all() else 0
+            return int(np.ceil(min(length, len(dark) // 4) * full / len(dark)))
+
+        width, height = self.full
+        return run(columns, width), run(rows, height), run(columns[::-1], width), run(rows[::-1], height)
+
+
+def repeated(differences: np.ndarray, window: int = 12) -> np.ndarray:
+    """Which frames show the same picture as the one before, bool (N,), from the block differences between frames.
+
+    A repeat that was compressed again differs a little: it counts as one where the frames around differ far more.
+    """
+    n = len(differences)
+    same = differences < SAME
+    for i in np.flatnonzero(~same & (differences < NEARLY_SAME)):
+        around = differences[max(0, i - window) : min(n, i + window + 1)]
+        around = around[around > 2 * differences[i]]
+        same[i] = len(around) >= 4 and differences[i] < 0.2 * np.median(around)
+    return same
+
+
+def _light(gray: np.ndarray) -> np.ndarray:
+    """Mean, standard deviation and percentiles of a picture's brightness, [0, 1]."""
+    part = pictures.middle(gray)
+    counts = cv2.calcHist([part], [0], None, [256], [0, 256]).ravel()
+    levels = np.arange(256)
+    total = counts.sum()
+    mean = float(counts @ levels / total)
+    deviation = float(np.sqrt(max(counts @ np.square(levels - mean) / total, 0)))
+    below = np.concatenate([[0], np.cumsum(counts)]) / total * 100
+    # Within a grey level the pixels are taken to be spread evenly: percentiles move by fractions of a level.
+    percentiles = np.interp(PERCENTILES, below, np.arange(257) - 0.5)
+    return np.concatenate([[mean, deviation], np.clip(percentiles, 0, 255)]) / 255

@@ -1,0 +1,285 @@
+"""The command line: each command calls the function that the notebooks call."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import signal
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .errors import RestoreError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Restore old film.",
+    rich_markup_mode=None,
+)
+out_console = Console() if sys.stdout.isatty() else Console(width=160)
+_INTERRUPTED = 130
+# The root of Typer's own errors, which it takes from click or brings itself.
+_WrongUse = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="NAME or FILE, with options: median:strength=0.5. Several run in the order given."),
+]
+Start = Annotated[str | None, typer.Option(help="From this time on: seconds or h:m:s.")]
+Stop = Annotated[str | None, typer.Option(help="Up to this time: seconds or h:m:s.")]
+
+
+class Mode(StrEnum):
+    """How `compare` puts two films together."""
+
+    side_by_side = "side-by-side"
+    wipe = "wipe"
+    preview = "preview"
+
+
+@app.command()
+def restore(
+    source: Annotated[str, typer.Argument(help="A film, a folder of images, a URL, or a page that yt-dlp knows.")],
+    out: Annotated[Path, typer.Argument(help="The result; its suffix names the container.")],
+    model: Models = None,
+    render_factor: Annotated[
+        int | None, typer.Option(help="Side of the square that a trained U-Net sees, in units of 16 pixels.")
+    ] = None,
+    start: Start = None,
+    stop: Stop = None,
+    work: Annotated[Path | None, typer.Option(help="Folder of the job; OUT.job if not given.")] = None,
+    segment_frames: Annotated[int, typer.Option(help="Frames in a finished piece, about.")] = 480,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1; png or tiff for a folder of images.")] = "",
+    crf: Annotated[int | None, typer.Option(help="Quality of h264 and h265: less is better and larger.")] = None,
+    height: Annotated[int | None, typer.Option(help="The most lines to download from a page.")] = None,
+    mask_out: Annotated[Path | None, typer.Option(help="Write a film of what was changed.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report there; beside OUT if not given.")] = None,
+    try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
+) -> None:
+    """Restore a film. Run the same line again to go on after an interruption."""
+    from .progress import text_progress
+    from .restoration import restore_film, settings_for
+
+    settings = settings_for(
+        out,
+        model=model or "old-film",
+        render_factor=render_factor or 0,
+        start=start,
+        stop=stop,
+        codec=codec,
+        crf=crf,
+        segment_frames=segment_frames,
+        device=device,
+    )
+    with text_progress() as progress:
+        done = restore_film(
+            source,
+            out,
+            settings,
+            work=work,
+            height=height,
+            mask_out=mask_out,
+            report=report,
+            only_worst=try_,
+            progress=progress,
+        )
+    for message in done.messages:
+        _say(message)
+    _say(str(done))
+
+
+@app.command()
+def assemble(
+    work: Annotated[Path, typer.Argument(help="The folder of a job.")],
+    out: Annotated[Path, typer.Argument(help="The film.")],
+    source: Annotated[Path | None, typer.Option(help="Where the source lies now, if it was moved.")] = None,
+) -> None:
+    """Join the finished segments of a job and the source's sound into a film, without encoding again."""
+    from .job import assemble as join_job
+
+    for message in join_job(work, out, source=source):
+        _say(message)
+    _say(f"{out} is ready")
+
+
+@app.command()
+def clean(
+    work: Annotated[Path, typer.Argument(help="The folder of a job.")],
+    remove: Annotated[bool, typer.Option(help="Remove them.")] = False,
+) -> None:
+    """List the finished segments that the last settings of a job do not use, or remove them."""
+    from .job import old_segments, remove_old_segments
+
+    if remove:
+        _say(f"{remove_old_segments(work) / 1e6:.1f} MB are free again")
+        return
+    files = old_segments(work)
+    for file in files:
+        print_line(f"{file.stat().st_size:>12} {file}")
+    _say(f"{len(files)} files of other settings; --remove removes them" if files else "nothing old here")
+
+
+@app.command()
+def probe(clip: Path, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Tell what a film is: picture, sound, colours, timing."""
+    from .media.probe import probe as look
+
+    facts = look(clip)
+    if as_json:
+        print_line(json.dumps(asdict(facts), default=str, indent=1))
+        return
+    table = Table(box=None, show_header=False)
+    video = facts.video
+    table.add_row("container", facts.container)
+    table.add_row("duration", "unknown" if facts.duration is None else f"{float(facts.duration):.3f} s")
+    table.add_row("picture", f"{video.codec} {video.width}x{video.height} {video.pixel_format}, {video.bit_depth} bit")
+    table.add_row("rate", f"{video.rate} = {float(video.rate):.3f} frames per second")
+    table.add_row("sample aspect", str(video.sample_aspect))
+    table.add_row("rotation", f"{video.rotation} degrees")
+    table.add_row("fields", video.field_order)
+    table.add_row("colour", " ".join(f"{k}={v}" for k, v in asdict(video.colour).items()))
+    for track in facts.tracks:
+        table.add_row(track.kind, " ".join(str(x) for x in (track.codec, track.language, track.title) if x))
+    table.add_row("chapters", str(len(facts.chapters)))
+    for key, value in facts.metadata.items():
+        table.add_row(key, value)
+    out_console.print(table, markup=False)
+    for message in facts.messages:
+        _say(message)
+
+
+@app.command()
+def models() -> None:
+    """List the models: what they do, whether they are here, their licence."""
+    from .zoo import models as entries
+
+    table = Table(box=None)
+    for heading in ("name", "what it does", "here", "licence"):
+        table.add_column(heading)
+    for entry in entries():
+        table.add_row(
+            entry.name, entry.task, "yes" if entry.here else "download", entry.licence_weights or entry.licence_code
+        )
+    out_console.print(table, markup=False)
+
+
+@app.command()
+def compare(
+    before: Path,
+    after: Path,
+    out: Path,
+    mode: Annotated[Mode, typer.Option(help="How the two are put together.")] = Mode.side_by_side,
+    seconds: Annotated[float | None, typer.Option(help="Length of a preview; 10 at most.")] = None,
+) -> None:
+    """Put two films beside each other, with a moving wipe, or as a short preview."""
+    from .assemble import compare as put_together
+    from .progress import text_progress
+
+    with text_progress() as progress:
+        put_together(before, after, out, mode=mode.value, seconds=seconds, progress=partial(progress, "compare"))
+    _say(f"{out} is ready")
+
+
+@app.command()
+def score(
+    reference: Path,
+    result: Path,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Measure a result against a clean film: PSNR, SSIM, flicker, VMAF where there is one."""
+    from .progress import text_progress
+    from .score import score as measure
+
+    with text_progress() as progress:
+        scores = measure(reference, result, progress=partial(progress, "score"))
+    print_line(json.dumps(scores.as_dict(), indent=1) if as_json else str(scores))
+
+
+@app.command()
+def degrade(
+    clean: Path,
+    out: Path,
+    recipe: Annotated[str, typer.Option(help="NAME or FILE.toml of a recipe.")] = "heavy",
+    seed: Annotated[int, typer.Option(help="Same seed, same damage.")] = 0,
+    strength: Annotated[float, typer.Option(help="1 = as the recipe says.")] = 1.0,
+    overlay: Annotated[Path | None, typer.Option(help="A film of grain or dust for the recipe star-wars.")] = None,
+) -> None:
+    """Ruin a clean film in the way film is ruined."""
+    from .degrade import degrade as ruin
+    from .progress import text_progress
+
+    with text_progress() as progress:
+        for message in ruin(
+            clean, out, recipe, seed=seed, strength=strength, overlay=overlay, progress=partial(progress, "degrade")
+        ):
+            _say(message)
+    _say(f"{out} is ready")
+
+
+@app.command()
+def pairs(
+    sources: Annotated[list[str], typer.Argument(metavar="CLEAN... OUTDIR", help="Clean films, folders or URLs.")],
+    recipe: Annotated[str, typer.Option(help="NAME or FILE.toml of a recipe.")] = "heavy",
+    seed: Annotated[int, typer.Option(help="Same seed, same set.")] = 0,
+    count: Annotated[int, typer.Option(help="How many pairs.")] = 10_000,
+) -> None:
+    """Make a training set from clean footage."""
+    from .pairs import make_pairs
+    from .progress import text_progress
+
+    if len(sources) < 2:
+        raise typer.BadParameter("pairs needs at least one clean film and the folder for the set")
+    with text_progress() as progress:
+        made = make_pairs(
+            sources[:-1], Path(sources[-1]), recipe, seed=seed, count=count, progress=partial(progress, "pairs")
+        )
+    for message in made.messages:
+        _say(message)
+    _say(made.summary())
+
+
+def main() -> int:
+    """Run the command line; returns the exit code: 0, 2 for what the user can mend, 130 for an interruption."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    # A stopped container or notebook ends like Ctrl-C: what is finished stays, nothing half-written is left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = app(standalone_mode=False) or 0
+    except _WrongUse as error:
+        _say(f"{error.format_message()} (--help tells more)")
+        return 2
+    except RestoreError as error:
+        _say(" ".join(str(error).split()))
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _say(
+                f"no space left for {error.filename or 'the result'}: free some and run again; what is finished is kept"
+            )
+            return 2
+        raise
+    if code == _INTERRUPTED:  # which Typer gives back itself for Ctrl-C
+        _say("stopped; what is finished is kept: run the same line again to go on")
+    return code
+
+
+def print_line(text: str) -> None:
+    """What a command was asked for goes to standard output, everything said beside it to standard error."""
+    sys.stdout.write(f"{text}\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

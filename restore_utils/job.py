@@ -1,0 +1,392 @@
+"""A restoration: planned, run, interrupted, gone on with, joined. What is done under its name is done."""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import lcm
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .analyse import Analysis, analyse
+from .errors import DiskFullError, JobError, OutputError, SourceError
+from .evidence import Evidence, brightness
+from .folder import (
+    Progress,
+    content_hash,
+    evidence_file,
+    lock,
+    mask_file,
+    read_state,
+    segment_file,
+    write_state,
+)
+from .media.mux import join
+from .media.probe import Clip, probe
+from .media.read import Frame, Reader
+from .media.write import Encoding, Writer, pixel_format_for
+from .plan import (
+    Segment,
+    Settings,
+    bytes_needed,
+    choose_device,
+    frame_range,
+    free_memory,
+    make_recipe,
+    plan_segments,
+    run_sizes,
+    segment_name,
+)
+from .prefetch import prefetch
+from .stream import FrameModel, RunSize, Shot, restore
+from .wrappers import RenderSize
+from .zoo import build
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is decided before the first frame is restored."""
+
+    settings: Settings
+    segments: tuple[Segment, ...]
+    models: tuple[FrameModel, ...]
+    sizes: tuple[RunSize, ...]
+    device: torch.device
+    width: int
+    height: int
+    recipe: dict
+    messages: tuple[str, ...]
+
+    @property
+    def first(self) -> int:
+        return self.segments[0].first
+
+    @property
+    def stop(self) -> int:
+        return self.segments[-1].stop
+
+
+class Job:
+    """One film and the folder in which it is restored. Use `open_job` to get one."""
+
+    def __init__(self, folder: Path, clip: Clip, content: str, analysis: Analysis) -> None:
+        self.folder, self.clip, self.content, self.analysis = folder, clip, content, analysis
+
+    # ---- planning ----
+
+    def plan(self, settings: Settings) -> Plan:
+        """Decide what to do for these settings.
+
+        Raises:
+            OptionError, ModelError: for settings that cannot be.
+        """
+        device = choose_device(settings.device)
+        models = self._models(settings, device)
+        first, stop = frame_range(self.analysis, settings.start, settings.stop)
+        width, height = self.clip.video.width, self.clip.video.height
+        for model in models:
+            width, height = model.out_size(width, height)
+        pixel_format, said = pixel_format_for(settings.encoding, self.clip, width, height)
+        sizes = self._sizes(models, settings, device)
+        recipe = make_recipe(self.content, self.analysis, models, sizes, settings, device, pixel_format)
+        cell = lcm(*(model.grid or size.length for model, size in zip(models, sizes, strict=True)))
+        ranges = plan_segments(self.analysis.shots, first, stop, settings.segment_frames, cell)
+        segments = tuple(Segment(a, b, segment_name(a, b, recipe)) for a, b in ranges)
+        messages = (*self.clip.messages, *self.analysis.messages, *([said] if said else []))
+        return Plan(settings, segments, tuple(models), sizes, device, width, height, recipe, messages)
+
+    def _models(self, settings: Settings, device: torch.device) -> list[FrameModel]:
+        models = [model for spec in settings.models for model in build(spec, device=device)]
+        factor = settings.render_factor
+        return models if factor is None else [_at_render_factor(model, factor) for model in models]
+
+    def _sizes(self, models: Sequence[FrameModel], settings: Settings, device: torch.device) -> tuple[RunSize, ...]:
+        """Those of the last plan if it had the same models: a resumed run must not depend on the memory free today."""
+        last = read_state(self.folder).get("plan")
+        names = [(m.name, dict(m.options), m.fingerprint) for m in models]
+        if last and last["recipe"]["device"] == device.type:
+            known = last["recipe"]["models"]
+            if [(m["name"], m["options"], m["weights"]) for m in known] == names:
+                return tuple(RunSize(m["length"], m["tile"]) for m in known)
+        video = self.clip.video
+        return tuple(run_sizes(models, video.width, video.height, free_memory(device)))
+
+    def _remember(self, plan: Plan) -> None:
+        state = read_state(self.folder)
+        state["plan"] = {
+            "recipe": plan.recipe,
+            "segments": [[s.first, s.stop, s.name] for s in plan.segments],
+            "start": _text(plan.settings.start),
+            "stop": _text(plan.settings.stop),
+            "codec": plan.settings.encoding.codec,
+            "size": [plan.width, plan.height],
+        }
+        write_state(self.folder, state)
+
+    # ---- running ----
+
+    def missing(self, plan: Plan) -> list[Segment]:
+        """The segments of a plan that are not finished."""
+        return [s for s in plan.segments if not segment_file(self.folder, s.name).exists()]
+
+    def run(self, plan: Plan, progress: Progress | None = None) -> None:
+        """Make the segments that are missing; from now on this is the job's plan. What is finished stays in any case.
+
+        Raises:
+            DiskFullError, OutOfMemoryError, ModelError, SourceError: one line that says what to do.
+        """
+        missing = self.missing(plan)
+        total, done = plan.stop - plan.first, sum(len(s) for s in plan.segments) - sum(len(s) for s in missing)
+        self._remember(plan)
+        self._check_space(plan, sum(len(s) for s in missing))
+        for group in _neighbours(missing):
+            for _ in self._run_group(plan, group):
+                done += 1
+                if progress:
+                    progress("restore", done, total)
+
+    def _run_group(self, plan: Plan, group: Sequence[Segment]) -> Iterator[None]:
+        """Make neighbouring segments in one pass over the source; one step for each frame that is written."""
+        source = _Source(self.clip, self.analysis, group[0].first, group[-1].stop)
+        results = restore(
+            source.frames,
+            plan.models,
+            self._shots(),
+            start=group[0].first,
+            stop=group[-1].stop,
+            device=plan.device,
+            sizes=plan.sizes,
+        )
+        with prefetch(results, depth=2) as stream:
+            for segment in group:
+                with self._segment(plan, segment) as (writer, masks, evidence):
+                    for n in range(segment.first, segment.stop):
+                        result, (frame, before) = next(stream), source.take(n)
+                        rgb = result.frames[0].cpu().numpy()
+                        mask = None if result.mask is None else result.mask[0, 0].cpu().numpy()
+                        writer.write(frame, rgb, mask)
+                        if masks:
+                            masks.write(frame, None, mask)
+                        evidence.add(frame, before, rgb, mask)
+                        del result, frame, rgb, mask
+                        yield
+
+    @contextmanager
+    def _segment(self, plan: Plan, segment: Segment) -> Iterator[tuple[Writer, Writer | None, Evidence]]:
+        """Writers of one segment. Nothing stays of one that is not whole; the film, written last, stands for all."""
+        size = (plan.width, plan.height)
+        evidence = Evidence(segment.first, segment.stop)
+        with ExitStack() as stack:
+            film = stack.enter_context(
+                Writer(segment_file(self.folder, segment.name), self.clip, plan.settings.encoding, *size)
+            )
+            masks = None
+            if plan.settings.mask:
+                place = mask_file(self.folder, segment.name)
+                masks = stack.enter_context(Writer(place, self.clip, Encoding("ffv1"), *size, mask_film=True))
+            yield film, masks, evidence
+            evidence.save(evidence_file(self.folder, segment.name))
+
+    def _shots(self) -> list[Shot]:
+        stats = self.analysis.stats
+        return [Shot(a, b, {k: v[a:b] for k, v in stats.items()}) for a, b in self.analysis.shots]
+
+    def _check_space(self, plan: Plan, frames: int) -> None:
+        needed = bytes_needed(plan.settings.encoding, self.clip.video, plan.width, plan.height, frames)
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise DiskFullError(
+                f"about {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free in {self.folder}: free some "
+                "space, choose another folder with --work, or a smaller --codec"
+            )
+
+    def frame(self, plan: Plan, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """One frame before and after, float32 (3, H, W), RGB, [0, 1], and its mask (H, W), without keeping anything."""
+        source = _Source(self.clip, self.analysis, n, n + 1)
+        results = restore(
+            source.frames, plan.models, self._shots(), start=n, stop=n + 1, device=plan.device, sizes=plan.sizes
+        )
+        (result,) = results
+        mask = None if result.mask is None else result.mask[0, 0].cpu().numpy()
+        return source.take(n)[0].rgb(), result.frames[0].cpu().numpy(), mask
+
+    # ---- what comes of it ----
+
+    def assemble(self, out: Path) -> list[str]:
+        """Join the finished segments and the source's other streams into a film; returns what could not be carried."""
+        return assemble(self.folder, out, clip=self.clip)
+
+    def assemble_masks(self, plan: Plan, out: Path) -> list[str]:
+        """Join the masks of a plan that was made with `mask` into a silent film."""
+        files = [mask_file(self.folder, s.name) for s in plan.segments]
+        return join(files, replace(self.clip, tracks=(), chapters=()), out)
+
+    def bytes_made(self, plan: Plan) -> int:
+        """What the finished segments of a plan take on the disk."""
+        return sum(segment_file(self.folder, s.name).stat().st_size for s in plan.segments)
+
+    def evidence(self, plan: Plan) -> list[Evidence]:
+        """What was changed, segment by segment."""
+        return [Evidence.load(evidence_file(self.folder, s.name)) for s in plan.segments]
+
+
+class _Source:
+    """Frames of the film for the chain, and the same frames with their own samples for the writer."""
+
+    def __init__(self, clip: Clip, analysis: Analysis, first: int, stop: int) -> None:
+        self.clip, self.analysis, self.first, self.stop = clip, analysis, first, stop
+        self.waiting: deque[tuple[Frame, float]] = deque()
+        self.opened = False
+
+    def frames(self, first: int, stop: int) -> Iterator[Tensor]:
+        # The stream that runs through is opened before any model can peek, so it is the first.
+        through, self.opened = not self.opened, True
+
+        def read() -> Iterator[Tensor]:
+            interlaced = self.analysis.interlaced
+            deinterlace = False if interlaced == "progressive" else interlaced
+            with Reader(
+                self.clip, first=first, stop=stop, index=self.analysis.index, deinterlace=deinterlace
+            ) as reader:
+                for frame in reader:
+                    rgb = frame.rgb()
+                    if through and self.first <= frame.n < self.stop:
+                        self.waiting.append((frame, brightness(rgb)))
+                    yield torch.from_numpy(rgb)
+
+        if not through:
+            yield from read()
+            return
+        with prefetch(read(), depth=4) as ahead:
+            yield from ahead
+
+    def take(self, n: int) -> tuple[Frame, float]:
+        """Frame n with its own samples, and its brightness; in order, each once."""
+        frame, luma = self.waiting.popleft()
+        assert frame.n == n, f"frame {frame.n} where {n} was expected"
+        return frame, luma
+
+
+# ---- the folder ----
+
+
+@contextmanager
+def open_job(source: Path, folder: Path, progress: Progress | None = None) -> Iterator[Job]:
+    """Open the job of a film in a folder, new or begun, and hold its lock; analyses the film if that was not done.
+
+    Raises:
+        JobError: another run holds the folder, or it belongs to another film.
+        SourceError: the film cannot be read.
+    """
+    clip = probe(source)
+    try:
+        (folder / "segments").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --work") from None
+    with lock(folder):
+        for part in (folder / "segments").glob("*.part*"):  # of a run that was killed
+            part.unlink()
+        state = read_state(folder)
+        content = content_hash(clip, state, progress)
+        if state.get("content") not in (None, content):
+            raise JobError(f"{folder} belongs to another film ({state['source']}): choose another folder with --work")
+        stat = clip.path.stat()
+        state |= {"format": _FORMAT, "source": str(clip.path.resolve()), "content": content}
+        state |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        write_state(folder, state)
+        saved = folder / "analysis.npz"
+        if saved.exists():
+            analysis = Analysis.load(saved)
+        else:
+            analysis = analyse(clip, progress=progress and (lambda done, total: progress("analyse", done, total)))
+            analysis.save(saved)
+        yield Job(folder, clip, content, analysis)
+
+
+def assemble(folder: Path, out: Path, *, clip: Clip | None = None, source: Path | None = None) -> list[str]:
+    """Join the finished segments of a job's last plan into a film, without encoding them again.
+
+    Args:
+        source: where the source lies now, if it was moved.
+
+    Returns:
+        One line for each thing of the source that the result could not take.
+
+    Raises:
+        JobError: no job there, or segments missing.
+    """
+    state = read_state(folder)
+    plan = state.get("plan")
+    if not plan:
+        raise JobError(f"{folder} is not the folder of a job: give the folder that `restore --work` was given")
+    files = [segment_file(folder, name) for _, _, name in plan["segments"]]
+    lacking = sum(not f.exists() for f in files)
+    if lacking:
+        raise JobError(f"{lacking} of {len(files)} segments in {folder} are not finished: run `restore` again to go on")
+    if clip is None:
+        place = source or Path(state["source"])
+        if not place.exists():
+            raise SourceError(f"{place} is not there any more, and its sound is needed: tell where with --source")
+        clip = probe(place)
+        if content_hash(clip, state, None) != state["content"]:
+            raise JobError(f"{place} is not the film that {folder} was made from")
+    return join(files, clip, out, start=_seconds(plan["start"]), stop=_seconds(plan["stop"]))
+
+
+def start_seconds(folder: Path) -> float:
+    """Where the result of a job's last plan begins, in seconds after the first frame of the source."""
+    return float(_seconds(read_state(folder)["plan"]["start"]) or 0)
+
+
+def old_segments(folder: Path) -> list[Path]:
+    """Finished files that the last plan does not use."""
+    plan = read_state(folder).get("plan")
+    if not plan:
+        raise JobError(f"{folder} is not the folder of a job")
+    used = {name for _, _, name in plan["segments"]}
+    return sorted(f for f in (folder / "segments").iterdir() if f.name.split(".")[0] not in used)
+
+
+def remove_old_segments(folder: Path) -> int:
+    """Remove what the last plan does not use; returns the bytes that became free."""
+    with lock(folder):
+        files = old_segments(folder)
+        freed = sum(f.stat().st_size for f in files)
+        for file in files:
+            file.unlink()
+    return freed
+
+
+def _at_render_factor(model: FrameModel, factor: int) -> FrameModel:
+    small = RenderSize(model, factor)
+    small.name, small.fingerprint = model.name, model.fingerprint
+    small.options = {**model.options, "render_factor": factor}
+    return small
+
+
+def _neighbours(segments: Iterable[Segment]) -> list[list[Segment]]:
+    """Segments in groups without gaps: each is restored in one pass."""
+    groups: list[list[Segment]] = []
+    for segment in segments:
+        if groups and groups[-1][-1].stop == segment.first:
+            groups[-1].append(segment)
+        else:
+            groups.append([segment])
+    return groups
+
+
+def _text(time: Fraction | None) -> str | None:
+    return None if time is None else str(time)
+
+
+def _seconds(text: str | None) -> Fraction | None:
+    return None if text is None else Fraction(text)

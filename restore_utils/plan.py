@@ -1,0 +1,232 @@
+"""What a restoration is made of: which frames, by which models, in which pieces. All of it decided before the start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .analyse import Analysis
+from .errors import OptionError
+from .media.probe import Video
+from .media.write import Encoding
+from .stream import FrameModel, RunSize
+from .tiles import smallest_tile
+from .version import __version__
+
+_LONGEST_RUN = 8
+_MEMORY_SHARE = 0.4  # of what is free: the frames that wait in queues and the encoder need the rest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user chooses for a restoration."""
+
+    models: tuple[str, ...] = ("old-film",)
+    """Names or files of models, each with its options (`median:strength=0.5`), in the order they run."""
+    render_factor: int | None = None
+    """Side of the square, in units of 16 pixels, that every model is given the picture in; None: its own size."""
+    start: Fraction | None = None
+    """Seconds after the first frame; None: from the first."""
+    stop: Fraction | None = None
+    """Seconds after the first frame, not included; None: to the last."""
+    encoding: Encoding = field(default_factory=Encoding)
+    segment_frames: int = 480
+    """Length of a finished piece, about: an interrupted run does at most one again."""
+    device: str = "auto"
+    mask: bool = False
+    """Whether a film of the masks is written beside the result."""
+
+    def __post_init__(self) -> None:
+        if self.segment_frames < 1:
+            raise OptionError(f"segment-frames must be 1 or more, not {self.segment_frames}")
+        if self.render_factor is not None and not 1 <= self.render_factor <= 256:
+            raise OptionError(
+                f"render factor {self.render_factor} is not between 1 and 256: the square has 16 x it pixels"
+            )
+        if not self.models:
+            raise OptionError("no model given: name at least one, or `copy` to change nothing")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The frames first <= n < stop of the film, and the hash of all that makes them."""
+
+    first: int
+    stop: int
+    name: str
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+
+def parse_time(text: str | float | None) -> Fraction | None:
+    """Seconds from "90", "90.5", "1:30" or "0:01:30.250"; None and "" are None.
+
+    Raises:
+        OptionError: for anything else, negative times too.
+    """
+    if text is None or text == "":
+        return None
+    parts = str(text).strip().split(":")
+    if (
+        len(parts) > 3
+        or not all(re.fullmatch(r"\d+", p) for p in parts[:-1])
+        or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", parts[-1])
+    ):
+        raise OptionError(f"{text!r} is not a time: write seconds (90.5) or hours:minutes:seconds (0:01:30.5)")
+    return sum((Fraction(p) * 60**i for i, p in enumerate(reversed(parts))), Fraction(0))
+
+
+def frame_range(analysis: Analysis, start: Fraction | None, stop: Fraction | None) -> tuple[int, int]:
+    """The frames shown from `start` up to `stop`, in seconds after the first frame.
+
+    Raises:
+        OptionError: when no frame lies between them.
+    """
+    index = analysis.index
+    seconds = [float((int(p) - int(index.pts[0])) * index.time_base) for p in (index.pts[0], index.pts[-1])]
+
+    def first_at(time: Fraction) -> int:
+        return int(np.searchsorted(index.pts, math.ceil(time / index.time_base) + int(index.pts[0])))
+
+    first = 0 if start is None else first_at(start)
+    last = len(index) if stop is None else first_at(stop)
+    if start is not None and stop is not None and start >= stop:
+        raise OptionError(f"start {float(start):g} s is not before stop {float(stop):g} s")
+    if first >= last:
+        raise OptionError(f"no frame between the chosen times: the film runs from 0 to {seconds[1]:.2f} s")
+    return first, last
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for "auto", "cpu", "cuda" or "cuda:1".
+
+    Raises:
+        OptionError: when it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise OptionError(f"unknown device {name!r}: choose auto, cpu or cuda")
+    device = torch.device(name)
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise OptionError(f"there is no device {name} here: choose auto or cpu")
+    return device
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be used on the device; on the CPU also within the limit of a container."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+        free = int(found[1]) * 1024 if found else free
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and limit.read_text().strip().isdigit():
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return max(free, 0)
+
+
+def run_sizes(models: Sequence[FrameModel], width: int, height: int, memory: int) -> list[RunSize]:
+    """How long the runs and how large the tiles of each model may be where `memory` bytes are free."""
+    memory = memory * _MEMORY_SHARE
+    sizes = []
+    for model in models:
+        context = model.before + model.after
+        least = (model.grid or 1) + context
+        frames = int(memory / (model.memory_per_pixel * width * height))
+        tile = None
+        if frames < least and model.reach is not None:
+            side = int(math.sqrt(memory / (model.memory_per_pixel * least)))
+            tile = max(smallest_tile(model.reach, model.multiple_of), side)
+            tile = tile if tile < max(width, height) else None
+        sizes.append(RunSize(max(1, min(_LONGEST_RUN, frames - context)), tile))
+        width, height = model.out_size(width, height)
+    return sizes
+
+
+def plan_segments(
+    shots: Sequence[tuple[int, int]], first: int, stop: int, length: int, cell: int
+) -> list[tuple[int, int]]:
+    """Cut the film into pieces of about `length` frames, at cuts and where all models of the chain begin a run.
+
+    The places do not depend on `first` and `stop`, so that another choice of these finds most pieces finished.
+
+    Args:
+        shots: (first, stop) of each shot, without gaps.
+        first, stop: the frames wanted.
+        cell: frames between places where all models of the chain begin a run.
+    """
+    places = [n for a, b in shots for n in range(a, b, cell)] + [shots[-1][1]]
+    pieces, begin = [], places[0]
+    for place, following in zip(places[1:], [*places[2:], None], strict=True):
+        if following is None or following - begin > length:
+            pieces.append((begin, place))
+            begin = place
+    return [(max(a, first), min(b, stop)) for a, b in pieces if a < stop and b > first]
+
+
+def segment_name(first: int, stop: int, recipe: dict) -> str:
+    """The hash of a range and of all that decides what its frames become."""
+    text = json.dumps([first, stop, recipe], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def make_recipe(
+    content: str,
+    analysis: Analysis,
+    models: Sequence[FrameModel],
+    sizes: Sequence[RunSize],
+    settings: Settings,
+    device: torch.device,
+    pixel_format: str,
+) -> dict:
+    """All that decides what a frame becomes, as plain data: equal recipes make equal frames on one machine."""
+    return {
+        "source": content,
+        "shots": hashlib.sha256(repr((analysis.shots, analysis.interlaced, len(analysis.index))).encode()).hexdigest(),
+        "models": [
+            {"name": m.name, "options": dict(m.options), "weights": m.fingerprint, **asdict(size)}
+            for m, size in zip(models, sizes, strict=True)
+        ],
+        "encoding": asdict(settings.encoding),
+        "pixel_format": pixel_format,
+        "mask": settings.mask,
+        "device": device.type,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part in making a frame."""
+    names = ("torch", "av", "opencv-python", "numpy", "scenedetect")
+    return {"restore_utils": __version__, **{name: _version(name) for name in names}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except LookupError:  # Colab's OpenCV comes under other names
+        return "unknown"
+
+
+_BITS_PER_PIXEL = {"h264": 0.35, "h265": 0.25, "prores": 4.0, "ffv1": 9.0, "png": 16.0, "tiff": 24.0}
+
+
+def bytes_needed(encoding: Encoding, video: Video, width: int, height: int, frames: int) -> int:
+    """Disk space for the segments of `frames` frames and for the film made of them; a guess, on the safe side."""
+    depth = video.bit_depth / 8 if encoding.codec in ("ffv1", "png", "tiff") else 1
+    return int(2 * frames * width * height * _BITS_PER_PIXEL[encoding.codec] * depth / 8)

@@ -1,0 +1,285 @@
+"""One film from its source to its result: fetch, analyse, plan, run, join, report. What all front ends call."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from .analyse import worst_seconds
+from .folder import Progress
+from .job import Job, Plan, open_job
+from .media.mux import check_output, is_images
+from .media.probe import probe
+from .media.write import Encoding
+from .plan import Settings, frame_range, parse_time
+from .report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
+from .score import Scores, score
+from .show import stack_clips
+from .sources import fetch
+from .zoo import models as zoo_models
+
+TRY_SECONDS = 5
+_PICTURES = 12
+_PREVIEW_SECONDS = 4
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What came of it."""
+
+    source: Path
+    out: Path
+    work: Path
+    report: Path
+    mask: Path | None
+    first: int
+    stop: int
+    """The frames first <= n < stop of the source are the result."""
+    start_s: float
+    """Time of the first of them, in seconds after the first frame of the source."""
+    seconds: float
+    """Spent on making segments."""
+    made: int
+    """Frames made in this run; the others were finished before."""
+    messages: tuple[str, ...]
+    """One line for each thing that is not as it was in the source, or that a user should know."""
+
+    def __str__(self) -> str:
+        rate = f", {self.made} of them now at {self.made / self.seconds:.1f} per second" if self.made else ""
+        return f"{self.out} is ready: {self.stop - self.first} frames{rate}. Report: {self.report}. Job: {self.work}"
+
+
+def settings_for(
+    out: str | Path,
+    *,
+    model: str | Sequence[str] = "old-film",
+    render_factor: int = 0,
+    start: str | float | None = None,
+    stop: str | float | None = None,
+    codec: str = "",
+    crf: int | None = None,
+    segment_frames: int = 480,
+    device: str = "auto",
+    mask: bool = False,
+) -> Settings:
+    """Settings from what a form or a command line holds.
+
+    Args:
+        out: the result; a folder of images is PNG if no codec is chosen, everything else H.264.
+        model: names or files with their options, several as a sequence or joined by " + ".
+        render_factor: 0 for the picture's own size.
+
+    Raises:
+        OptionError: one line that says which value cannot be.
+    """
+    specs = model.split(" + ") if isinstance(model, str) else model
+    if not codec:
+        images = is_images(Path(out))
+        codec = ("tiff" if Path(out).suffix in (".tif", ".tiff") else "png") if images else "h264"
+    return Settings(
+        models=tuple(spec.strip() for spec in specs if spec.strip()),
+        render_factor=int(render_factor) or None,
+        start=parse_time(start),
+        stop=parse_time(stop),
+        encoding=Encoding(codec, crf),
+        segment_frames=int(segment_frames),
+        device=device,
+        mask=mask,
+    )
+
+
+def restore_film(
+    source: str | Path,
+    out: str | Path,
+    settings: Settings | None = None,
+    *,
+    work: str | Path | None = None,
+    height: int | None = None,
+    mask_out: str | Path | None = None,
+    report: str | Path | None = None,
+    reference: str | Path | None = None,
+    only_worst: bool = False,
+    progress: Progress | None = None,
+) -> Restoration:
+    """Restore a film. Called again with the same arguments it goes on where it was stopped.
+
+    Args:
+        source: a path, a folder of images, a direct URL, or a page that yt-dlp knows.
+        out: the result; its suffix names the container, a folder or a pattern an image sequence.
+        work: folder of the job; OUT.job if not given.
+        height: the most lines to download from a page.
+        mask_out: a film of the masks, written if given.
+        report: an HTML page; OUT.html if not given.
+        reference: a clean film to compare with in the report.
+        only_worst: restore only the seconds that need it most, and tell what the whole would take.
+
+    Raises:
+        RestoreError: one line that says what is wrong and what to do; what is finished stays in `work`.
+    """
+    out = Path(out)
+    settings = replace(settings or settings_for(out), mask=mask_out is not None)
+    work = Path(work) if work else out.with_name(f"{out.name}.job")
+    page = Path(report) if report else out.with_name(f"{out.name}.html")
+    path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
+    clip = probe(path)
+    check_output(out, clip, settings.encoding)
+    if mask_out:
+        check_output(mask_out, clip, Encoding("ffv1"))
+    with open_job(path, work, progress) as job:
+        if only_worst:
+            settings = _worst(job, settings)
+        plan = job.plan(settings)
+        made = sum(len(s) for s in job.missing(plan))
+        begun = time.monotonic()
+        job.run(plan, progress)
+        seconds = time.monotonic() - begun
+        messages = [*plan.messages, *job.assemble(out)]
+        if mask_out:
+            messages += job.assemble_masks(plan, Path(mask_out))
+        if only_worst:
+            messages.append(_whole(job, plan, made, seconds))
+        done = Restoration(
+            path,
+            out,
+            work,
+            page,
+            Path(mask_out) if mask_out else None,
+            plan.first,
+            plan.stop,
+            float(_time(job, plan.first)),
+            seconds,
+            made,
+            tuple(dict.fromkeys(messages)),
+        )
+        scores = None
+        if reference:
+            scores = score(reference, out, offset=done.start_s, progress=progress and partial(progress, "score"))
+        write_report(page, _report(job, plan, done, str(source), scores))
+    return done
+
+
+def _worst(job: Job, settings: Settings) -> Settings:
+    """The same settings for the few seconds that need restoring most."""
+    first, stop = worst_seconds(job.analysis, TRY_SECONDS, *frame_range(job.analysis, settings.start, settings.stop))
+    times = [_time(job, n) for n in (first, stop) if n < len(job.analysis.index)]
+    return replace(settings, start=times[0], stop=times[1] if len(times) > 1 else None)
+
+
+def _time(job: Job, n: int) -> Fraction:
+    """Seconds from the first frame to frame n."""
+    index = job.analysis.index
+    return (int(index.pts[n]) - int(index.pts[0])) * index.time_base
+
+
+def _whole(job: Job, plan: Plan, made: int, seconds: float) -> str:
+    frames = len(job.analysis.index)
+    size = job.bytes_made(plan) / (plan.stop - plan.first) * frames
+    free = shutil.disk_usage(job.folder).free
+    took = f"about {_clock(seconds / made * frames)} and " if made else ""
+    return (
+        f"the whole film ({frames} frames) would take {took}{2 * size / 1e9:.2f} GB of disk, half of it for the job "
+        f"folder; {free / 1e9:.0f} GB are free"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+# ---- the report ----
+
+
+def _report(job: Job, plan: Plan, done: Restoration, source: str, scores: Scores | None) -> Report:
+    evidence = job.evidence(plan)
+    best = sorted((e for e in evidence if e.best is not None), key=lambda e: -float(e.repaired.max()))[:_PICTURES]
+    pictures = [Picture(e.best, float(_time(job, e.best)), e.before, e.after, e.mask) for e in best]
+    luma = np.concatenate([e.luma for e in evidence])
+    series = Series(
+        first=plan.first,
+        times_s=np.array([float(_time(job, n)) for n in range(plan.first, plan.stop)]),
+        replaced=np.concatenate([e.repaired for e in evidence]),
+        touched=np.concatenate([e.touched for e in evidence]),
+        luma_before=luma[:, 0],
+        luma_after=luma[:, 1],
+    )
+    # The clip at the top of the page begins a little before the frame that was changed most.
+    preview_s = max(0.0, (pictures[0].time_s if pictures else done.start_s) - done.start_s - _PREVIEW_SECONDS / 2)
+    result = {} if is_images(done.out) else clip_facts(probe(done.out), frames=plan.stop - plan.first)
+    return Report(
+        title=done.out.name,
+        source=clip_facts(job.clip, sha256=job.content, frames=len(job.analysis.index)),
+        result=result,
+        command=_command(source, done, plan.settings),
+        settings=_settings_facts(plan),
+        models=_model_facts(plan),
+        shots=[ShotReport(a, b) for a, b in job.analysis.shots if a < plan.stop and b > plan.first],
+        series=series,
+        pictures=pictures,
+        warnings=done.messages,
+        scores=scores,
+        preview=stack_clips(
+            done.source, done.out, start_s=preview_s, seconds=_PREVIEW_SECONDS, offset=Fraction(done.start_s)
+        ),
+        preview_start_s=preview_s,
+        created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    )
+
+
+def _model_facts(plan: Plan) -> list[ModelFacts]:
+    entries = {entry.name: entry for entry in zoo_models()}
+    facts = []
+    for model in plan.models:
+        entry = entries.get(model.name)
+        options = dict(model.options)
+        spec = ",".join(f"{key}={value}" for key, value in options.items())
+        facts.append(
+            ModelFacts(
+                name=model.name,
+                spec=f"{model.name}:{spec}" if spec else model.name,
+                licence=(entry.licence_weights or entry.licence_code) if entry else "that of the file",
+                origin=entry.origin if entry else "",
+                sha256=model.fingerprint,
+                parameters=options,
+            )
+        )
+    return facts
+
+
+def _settings_facts(plan: Plan) -> dict[str, object]:
+    settings = plan.settings
+    return {
+        **asdict(settings.encoding),
+        "pixel format": plan.recipe["pixel_format"],
+        "device": str(plan.device),
+        "runs": ", ".join(str(size.length) for size in plan.sizes),
+        "tiles": ", ".join(str(size.tile or "whole frames") for size in plan.sizes),
+        "segments": len(plan.segments),
+    }
+
+
+def _command(source: str, done: Restoration, settings: Settings) -> str:
+    line = ["python", "-m", "restore_utils", "restore", source, str(done.out), "--work", str(done.work)]
+    for spec in settings.models:
+        line += ["--model", spec]
+    options = {
+        "--render-factor": settings.render_factor,
+        "--start": None if settings.start is None else float(settings.start),
+        "--stop": None if settings.stop is None else float(settings.stop),
+        "--codec": settings.encoding.codec,
+        "--crf": settings.encoding.crf,
+        "--mask-out": done.mask,
+    }
+    for name, value in options.items():
+        line += [] if value is None else [name, str(value)]
+    return shlex.join(line)

@@ -1,0 +1,187 @@
+"""The command line as a user meets it: exit codes, one line for what is wrong, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from restore_utils import cli
+from restore_utils.media.probe import probe
+from restore_utils.media.read import Reader
+
+from . import films
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return films.shots(tmp_path_factory.mktemp("cli") / "film.mkv", lengths=(10, 8), size=(64, 48))
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command line; gives exit code, lines on standard output, lines on standard error without progress bars."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words) -> tuple[int, list[str], list[str]]:
+        monkeypatch.setattr("sys.argv", ["restore_utils", *map(str, words)])
+        code = cli.main()
+        out, err = capsys.readouterr()
+        return (
+            code,
+            out.splitlines(),
+            [line for line in err.splitlines() if line and "\r" not in line and "|" not in line],
+        )
+
+    return call
+
+
+def test_restore_writes_film_report_and_mask(run, film, tmp_path):
+    code, _, said = run(
+        "restore", film, "out.mkv", "--codec", "ffv1", "--mask-out", "mask.mkv", "--model", "median:strength=0.5",
+        "--start", "0.1", "--stop", "0:00:00.5",
+    )  # fmt: skip
+    assert code == 0
+    assert "out.mkv is ready: 9 frames" in said[-1]
+    with Reader(probe(tmp_path / "out.mkv")) as result, Reader(probe(tmp_path / "mask.mkv")) as mask:
+        assert len(list(result)) == len(list(mask)) == 9
+    assert {t.kind for t in probe(tmp_path / "out.mkv").tracks} == {"audio"}
+    page = (tmp_path / "out.mkv.html").read_text()
+    assert "median:strength=0.5" in page
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_the_same_line_again_finds_all_done(run, film):
+    run("restore", film, "out.mkv", "--model", "copy")
+    code, _, said = run("restore", film, "out.mkv", "--model", "copy")
+    assert code == 0
+    assert "18 frames. Report" in said[-1]
+
+
+def test_try_restores_the_worst_seconds_and_tells_of_the_whole(run, tmp_path):
+    long = films.shots(tmp_path / "long.mkv", lengths=(100, 80), size=(48, 32))
+    code, _, said = run("restore", long, "worst.mp4", "--try", "--model", "median")
+    assert code == 0
+    assert any(line.startswith("the whole film (180 frames) would take about 0:") for line in said)
+    with Reader(probe(tmp_path / "worst.mp4")) as reader:
+        assert abs(len(list(reader)) - 120) <= 1  # five seconds, by times in milliseconds
+
+
+def test_images_in_and_out(run, tmp_path):
+    (tmp_path / "scan").mkdir()
+    for n in range(3):
+        picture = np.full((32, 40, 3), 40 * n, np.uint16).astype(np.uint8)
+        Image.fromarray(picture).save(tmp_path / "scan" / f"f{n:03}.png")
+    code, _, _ = run("restore", "scan", "out", "--model", "copy")
+    assert code == 0
+    written = sorted((tmp_path / "out").iterdir())
+    assert [np.asarray(Image.open(f))[0, 0].tolist() for f in written] == [[0] * 3, [40] * 3, [80] * 3]
+
+
+def test_assemble_and_clean(run, film, tmp_path):
+    run("restore", film, "out.mkv", "--model", "copy", "--work", "job")
+    run("restore", film, "out.mkv", "--model", "median", "--work", "job")
+    assert run("assemble", "job", "again.mkv")[0] == 0
+    code, out, said = run("clean", "job")
+    assert code == 0
+    assert len(out) == 2
+    assert said[-1].startswith("2 files")
+    assert run("clean", "job", "--remove")[0] == 0
+    assert run("clean", "job")[1] == []
+
+
+def test_probe_score_compare_models(run, film, tmp_path):
+    code, out, _ = run("probe", film, "--json")
+    assert code == 0
+    assert json.loads("\n".join(out))["video"]["width"] == 64
+    assert any("h264 64x48 yuv420p" in line for line in run("probe", film)[1])
+    code, out, _ = run("score", film, film, "--json")
+    assert code == 0
+    assert json.loads("\n".join(out))["psnr"] == 100
+    assert run("compare", film, film, "both.mp4", "--mode", "wipe")[0] == 0
+    assert probe(tmp_path / "both.mp4").video.width == 64
+    names = [line.split()[0] for line in run("models")[1] if line.strip()]
+    assert {"median", "deflicker", "old-film", "copy"} <= set(names)
+
+
+def wrong_inputs(tmp_path, film):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("this is not a film\n" * 100)
+    (tmp_path / "page.html").write_text("<html>404</html>")
+    (tmp_path / "folder").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ours = ["restore", film, "out.mkv"]
+    return {
+        "missing": (["restore", "no.mp4", "out.mkv"], "no such file"),
+        "folder without images": (["restore", "folder", "out.mkv"], "folder"),
+        "empty": (["restore", "empty.mp4", "out.mkv"], "empty"),
+        "text": (["restore", "text.mp4", "out.mkv"], "text"),
+        "unreachable": (["restore", f"http://127.0.0.1:{port}/f.mp4", "out.mkv"], "127.0.0.1"),
+        "protocol": (["restore", "ftp://host/f.mp4", "out.mkv"], "ftp"),
+        "no such folder": (["restore", film, "there/is/none/out.mkv"], "does not exist"),
+        "output is input": (["restore", film, film], "source itself"),
+        "container": (["restore", film, "out.xyz"], ".mkv"),
+        "codec": ([*ours, "--codec", "divx"], "h264"),
+        "codec and container": (["restore", film, "out.mp4", "--codec", "ffv1"], ".mkv"),
+        "model": ([*ours, "--model", "medain"], "median"),
+        "option": ([*ours, "--model", "median:size=3"], "strength"),
+        "weights": ([*ours, "--model", "none.safetensors"], "none.safetensors"),
+        "times": ([*ours, "--start", "3", "--stop", "1"], "not before"),
+        "after the end": ([*ours, "--start", "100"], "runs from 0"),
+        "no time": ([*ours, "--start", "soon"], "not a time"),
+        "factor": ([*ours, "--render-factor", "1000"], "render factor"),
+        "crf": ([*ours, "--crf", "99"], "crf"),
+        "segment": ([*ours, "--segment-frames", "0"], "segment"),
+        "device": ([*ours, "--device", "tpu"], "cpu"),
+        "no argument": (["restore"], "source"),
+        "no command": (["restor", film], "restore"),
+        "not a job": (["assemble", "folder", "out.mkv"], "job"),
+        "score": (["score", film, "no.mkv"], "no such file"),
+    }
+
+
+def test_wrong_input_gets_one_line_and_leaves_nothing(run, film, tmp_path):
+    for what, (words, part) in wrong_inputs(tmp_path, film).items():
+        code, out, said = run(*words)
+        assert code == 2, what
+        assert out == [], what
+        assert len(said) == 1, (what, said)
+        assert part in said[0], (what, said)
+        assert not any(f.is_file() for f in tmp_path.glob("out*")), what
+
+
+def test_clips_of_one_and_two_frames_come_through(run, tmp_path):
+    for count in (1, 2):
+        short = films.shots(tmp_path / f"{count}.mkv", lengths=(count,), size=(32, 32))
+        code, _, said = run("restore", short, f"out{count}.mkv")
+        assert code == 0
+        assert f"{count} frames" in said[-1]
+
+
+def test_a_film_that_is_cut_short_is_restored_as_far_as_it_goes(run, film, tmp_path):
+    data = film.read_bytes()
+    (tmp_path / "short.mkv").write_bytes(data[: len(data) * 2 // 3])
+    code, _, said = run("restore", "short.mkv", "out.mkv", "--model", "median")
+    assert code == 0
+    with Reader(probe(tmp_path / "out.mkv")) as reader:
+        assert 0 < len(list(reader)) < 18
+    assert len(said) == 2, said
+    assert "short.mkv" in said[0] or "cut" in said[0] or "lost" in said[0]
+
+
+def test_an_interrupted_run_ends_with_130_and_says_how_to_go_on(run, film, monkeypatch, tmp_path):
+    from restore_utils.media.write import Writer
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Writer, "write", interrupted)
+    code, _, said = run("restore", film, "out.mkv")
+    assert code == 130
+    assert "what is finished is kept" in said[-1]
+    assert not list(tmp_path.glob("out.mkv.job/segments/*"))

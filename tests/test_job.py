@@ -1,0 +1,211 @@
+"""Jobs: pieces that are done stay done, whatever happens, and the film is the same in any number of pieces."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+from restore_utils import job as job_module
+from restore_utils.errors import DiskFullError, JobError, OptionError
+from restore_utils.folder import segment_file
+from restore_utils.job import assemble, old_segments, open_job, remove_old_segments
+from restore_utils.media.probe import probe
+from restore_utils.media.read import Reader
+from restore_utils.media.write import Encoding, Writer
+from restore_utils.plan import Settings
+
+from . import films
+
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A damaged clip of 40 frames in three shots, with sound."""
+    return films.shots(tmp_path_factory.mktemp("film") / "film.mkv", lengths=(17, 12, 11), size=(96, 64))
+
+
+def hashes(path) -> list[str]:
+    """One hash for each decoded frame's samples and time."""
+    with Reader(probe(path)) as reader:
+        return [
+            hashlib.sha256(b"".join(bytes(p) for p in f.planes.planes) + str(float(f.time)).encode()).hexdigest()
+            for f in reader
+        ]
+
+
+def settings(**changed) -> Settings:
+    return Settings(**{"models": ("old-film",), "encoding": Encoding("ffv1"), "segment_frames": 8, **changed})
+
+
+def restored(source, folder, out, **changed) -> list[str]:
+    with open_job(source, folder) as job:
+        job.run(job.plan(settings(**changed)))
+        job.assemble(out)
+    return hashes(out)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(film, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return restored(film, folder / "job", folder / "out.mkv", segment_frames=1000)
+
+
+def test_the_film_does_not_depend_on_its_pieces(film, tmp_path, undisturbed, monkeypatch):
+    encoded: dict[int, str] = {}
+    write = Writer.write
+
+    def spy(self, source, rgb, mask=None):
+        given = hashlib.sha256(rgb.tobytes() + (b"" if mask is None else mask.tobytes())).hexdigest()
+        assert encoded.setdefault(source.n, given) == given
+        write(self, source, rgb, mask)
+
+    monkeypatch.setattr(Writer, "write", spy)
+    assert len(undisturbed) == FRAMES
+    for length in (1000, 20, 6):
+        assert restored(film, tmp_path / str(length), tmp_path / f"{length}.mkv", segment_frames=length) == undisturbed
+    assert len(encoded) == FRAMES
+
+
+def test_a_part_of_the_film_is_that_part_of_the_whole(film, tmp_path, undisturbed):
+    restored(film, tmp_path / "job", tmp_path / "part.mkv", start=1 / 2, stop=1)
+    with Reader(probe(tmp_path / "part.mkv")) as part, Reader(probe(film)) as whole:
+        times = [f.time for f in whole]
+        wanted = [n for n, t in enumerate(times) if 1 / 2 <= t - times[0] < 1]
+        samples = [bytes(f.planes.planes[0]) for f in part]
+    assert len(samples) == len(wanted)
+
+
+def test_killed_and_started_again_it_gives_the_same_film(film, tmp_path, undisturbed):
+    line = [sys.executable, "-m", "restore_utils", "restore", str(film), str(tmp_path / "out.mkv")]
+    line += ["--codec", "ffv1", "--segment-frames", "8", "--work", str(tmp_path / "job")]
+    segments = tmp_path / "job" / "segments"
+    process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(segments.glob("*.nut"))) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = {f.name: f.stat().st_mtime_ns for f in segments.glob("*.nut")}
+    assert finished
+    assert not (tmp_path / "out.mkv").exists()
+    assert subprocess.run(line, stderr=subprocess.DEVNULL).returncode == 0
+    assert hashes(tmp_path / "out.mkv") == undisturbed
+    assert {n: (segments / n).stat().st_mtime_ns for n in finished} == finished, "a finished segment was made again"
+
+
+def test_an_error_in_the_middle_keeps_what_is_finished_and_leaves_no_rest(film, tmp_path, undisturbed, monkeypatch):
+    write = Writer.write
+
+    def full(self, source, rgb, mask=None):
+        if source.n == 30:
+            raise DiskFullError("no space left: free some and run again")
+        write(self, source, rgb, mask)
+
+    monkeypatch.setattr(Writer, "write", full)
+    with pytest.raises(DiskFullError):
+        restored(film, tmp_path / "job", tmp_path / "out.mkv")
+    kept = sorted(f.name for f in (tmp_path / "job" / "segments").iterdir())
+    assert len(kept) >= 4
+    assert not any(".part" in name for name in kept)
+    monkeypatch.setattr(Writer, "write", write)
+    assert restored(film, tmp_path / "job", tmp_path / "out.mkv") == undisturbed
+
+
+def test_other_settings_make_other_segments_and_old_ones_can_be_removed(film, tmp_path):
+    with open_job(film, tmp_path) as job:
+        first = job.plan(settings())
+        job.run(first)
+        other = job.plan(settings(models=("copy",)))
+        assert not {s.name for s in first.segments} & {s.name for s in other.segments}
+        assert job.missing(other) == list(other.segments)
+        job.run(other)
+        again = job.plan(settings())
+        assert job.missing(again) == []
+        job.run(again)
+        assert again.segments == first.segments
+    assert {f.name.split(".")[0] for f in old_segments(tmp_path)} == {s.name for s in other.segments}
+    assert remove_old_segments(tmp_path) > 0
+    assert old_segments(tmp_path) == []
+    assemble(tmp_path, tmp_path / "out.mkv")
+
+
+def test_analysis_is_kept_and_used_again(film, tmp_path, monkeypatch):
+    with open_job(film, tmp_path) as job:
+        cuts = job.analysis.shots
+    assert [b - a for a, b in cuts] == [17, 12, 11]
+    monkeypatch.setattr(job_module, "analyse", None)
+    with open_job(film, tmp_path) as job:
+        assert job.analysis.shots == cuts
+
+
+def test_a_moved_film_is_known_again_and_another_is_refused(film, tmp_path):
+    moved = tmp_path / "moved.mkv"
+    moved.write_bytes(film.read_bytes())
+    with open_job(film, tmp_path / "job") as job:
+        job.run(job.plan(settings(models=("copy",))))
+    with open_job(moved, tmp_path / "job") as job:
+        assert job.missing(job.plan(settings(models=("copy",)))) == []
+    other = films.shots(tmp_path / "other.mkv", lengths=(5,), size=(96, 64), seed=9)
+    with pytest.raises(JobError, match="belongs to another film"), open_job(other, tmp_path / "job"):
+        pass
+
+
+def test_two_runs_in_one_folder_are_refused(film, tmp_path):
+    with open_job(film, tmp_path), pytest.raises(JobError, match="another run is at work"), open_job(film, tmp_path):
+        pass
+
+
+def test_space_is_checked_before_the_start(film, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(job_module.shutil, "disk_usage", lambda _: usage(10, 10, 1000))
+    with pytest.raises(DiskFullError, match="free some space"):
+        restored(film, tmp_path / "job", tmp_path / "out.mkv")
+    assert not list((tmp_path / "job" / "segments").iterdir())
+
+
+def test_joining_needs_all_segments_and_never_encodes(film, tmp_path, monkeypatch):
+    with open_job(film, tmp_path / "job") as job:
+        plan = job.plan(settings(models=("copy",)))
+        job.run(plan)
+        segment_file(job.folder, plan.segments[1].name).unlink()
+        with pytest.raises(JobError, match=r"1 of \d segments in .* are not finished"):
+            job.assemble(tmp_path / "out.mkv")
+        assert not (tmp_path / "out.mkv").exists()
+        job.run(plan)
+    monkeypatch.setattr(Writer, "__init__", None)
+    assemble(tmp_path / "job", tmp_path / "out.mkv")
+    assert hashes(tmp_path / "out.mkv") == hashes(film)
+    with pytest.raises(JobError, match="not the folder of a job"):
+        assemble(tmp_path, tmp_path / "out2.mkv")
+
+
+def test_times_outside_the_film_are_refused(film, tmp_path):
+    with open_job(film, tmp_path) as job:
+        for start, stop in ((100, None), (1, 1 / 2)):
+            with pytest.raises(OptionError):
+                job.plan(settings(start=start, stop=stop))
+
+
+def test_evidence_tells_what_was_changed(film, tmp_path):
+    with open_job(film, tmp_path) as job:
+        plan = job.plan(settings(models=("median",), mask=True))
+        job.run(plan)
+        evidence = job.evidence(plan)
+        assert job.assemble_masks(plan, tmp_path / "mask.mkv") == []
+    assert [len(e.repaired) for e in evidence] == [len(s) for s in plan.segments]
+    repaired = np.concatenate([e.repaired for e in evidence])
+    assert 0 < repaired.max() < 0.2
+    with Reader(probe(tmp_path / "mask.mkv")) as reader:
+        shown = [float((f.gray(96, 64) >= 128).mean()) for f in reader]
+    np.testing.assert_allclose(shown, repaired, atol=2e-3)
+    best = max((e for e in evidence if e.best is not None), key=lambda e: e.repaired.max())
+    assert best.before.shape == best.after.shape == (64, 96, 3)
+    assert (best.mask > 127).any()

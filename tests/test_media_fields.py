@@ -1,0 +1,84 @@
+"""Interlaced film: measured, and made whole, one frame for each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from restore_utils.media.colour import to_rgb
+from restore_utils.media.deinterlace import FieldOrder
+from restore_utils.media.planes import arrays, layout, new_frame
+from restore_utils.media.probe import probe
+from restore_utils.media.read import Reader
+from tests import clips
+from tests.clips import read
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_field_order_is_measured(tmp_path, order, flagged):
+    clip = probe(clips.interlaced(tmp_path / "film.mp4", order, flagged=flagged))
+    assert clip.video.field_order == ({"tff": "tt", "bff": "bb"}[order] if flagged else "progressive")
+    measure = FieldOrder()
+    with Reader(clip) as frames:
+        for frame in frames:
+            measure.add(frame.planes)
+    assert measure.verdict(clip.video.field_order) == order
+
+
+@pytest.mark.parametrize("claimed", ["progressive", "tt", "unknown"])
+def test_whole_frames_are_not_taken_for_fields(claimed):
+    measure = FieldOrder()
+    for n in range(12):
+        measure.add(clips.from_rgb(clips.picture(4 * n, 192, 128), "yuv420p10le", clips.colour()))
+    assert measure.verdict(claimed) == "progressive"
+
+
+def test_a_still_film_is_what_it_claims():
+    measure = FieldOrder()
+    for _ in range(6):
+        measure.add(clips.pictures(1)[0])
+    assert measure.verdict("unknown") == "progressive"
+
+
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_deinterlacing_makes_one_whole_frame_of_each(tmp_path, order):
+    clip = probe(clips.interlaced(tmp_path / "film.mp4", order))
+    combed, _ = read(clip)
+    first = 0 if order == "tff" else 1
+    with Reader(clip, deinterlace=order) as reader:
+        frames = list(reader)
+    assert [(frame.n, frame.time) for frame in frames] == [(n, time) for n, time, _ in combed]
+    size = (192, 128)
+    for frame, (_, _, samples) in zip(frames[2:-2], combed[2:-2]):
+        luma, woven = arrays(frame.planes)[0], np.frombuffer(samples[0], np.uint8).reshape(128, 192)
+        assert np.array_equal(luma[first::2], woven[first::2])
+        truth = clips.picture(4 * frame.n, *size)
+        error, before = np.abs(frame.rgb() - truth).mean(), np.abs(clip_rgb(clip, woven, samples) - truth).mean()
+        assert error < 0.35 * before
+
+
+def clip_rgb(clip, woven, samples):
+    chroma = [np.frombuffer(plane, np.uint8).reshape(128, 96) for plane in samples[1:]]
+    return to_rgb(new_frame([woven, *chroma], "yuv422p"), clip.video.colour)
+
+
+def test_deinterlacing_is_the_same_from_anywhere(tmp_path):
+    clip = probe(clips.interlaced(tmp_path / "film.mp4"))
+    index = read(clip)[1].index()
+    whole, _ = read(clip, deinterlace=True)
+    assert len(whole) == 16
+    for first, stop in ((0, 3), (1, 2), (5, 9), (14, 16), (15, None)):
+        assert read(clip, first=first, stop=stop, deinterlace=True)[0] == whole[first:stop]
+        assert read(clip, first=first, stop=stop, index=index, deinterlace=True)[0] == whole[first:stop]
+
+
+@pytest.mark.parametrize("pixel_format", ["gray", "yuv411p", "yuv422p10le", "gbrp16le", "yuv444p12le", "gray12le"])
+def test_deinterlacing_keeps_the_format(tmp_path, pixel_format):
+    path = clips.any_format(tmp_path / "film.mkv", pixel_format, (64, 48))
+    with Reader(probe(path), deinterlace="tff") as reader:
+        frames = list(reader)
+    assert [frame.planes.format.name for frame in frames] == [pixel_format] * 4
+    for frame, (_, _, samples) in zip(frames, read(path)[0]):
+        woven = np.frombuffer(samples[0], layout(pixel_format).dtype).reshape(48, 64)
+        assert np.array_equal(arrays(frame.planes)[0][::2], woven[::2])

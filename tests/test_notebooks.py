@@ -1,0 +1,161 @@
+"""The notebooks: kept to the rules, and run from top to bottom with tiny settings."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from sklearn.datasets import load_sample_image
+
+from restore_utils.forms import parse
+from restore_utils.media.colour import from_rgb
+from tests import clips
+from tests.notebook_lint import problems
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+# What is set at the end of a notebook's settings, and the files that its run has to leave. The notebooks run in one
+# folder, in this order: 04 joins what 03 made.
+TINY = {
+    "01_degrade": (
+        {"source_url": "film.mkv", "pairs_count": 8, "lines": 64, "folder": "pairs"},
+        ["pairs/damaged.mkv", "pairs/set/manifest.json"],
+    ),
+    "03_restore": ({"source_url": "film.mkv", "work": "job", "segment_frames": 8, "codec": "ffv1"}, ["job"]),
+    "04_reassemble": ({"work": "job", "out": "joined.mkv"}, ["joined.mkv"]),
+    "00_quickstart": ({"source_url": "film.mkv", "codec": "ffv1", "folder": "quick"}, ["quick/restored.mkv"]),
+}
+
+
+def settings_cell(book: dict) -> dict:
+    return next(cell for cell in book["cells"] if "parameters" in cell["metadata"].get("tags", []))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_lint(path):
+    assert problems(path) == []
+
+
+def test_every_notebook_is_run():
+    assert sorted(TINY) == [path.stem for path in NOTEBOOKS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with a short film: a photograph that moves, in two shots, with dust on some frames."""
+    place = tmp_path_factory.mktemp("notebooks")
+    frames = []
+    for n in range(20):
+        photo = load_sample_image("china.jpg" if n < 10 else "flower.jpg")[:128, 2 * n : 2 * n + 160].copy()
+        if n % 4 == 2:
+            photo[40:46, 60:66] = 255
+        frames.append(
+            from_rgb(photo.transpose(2, 0, 1).astype("float32") / 255, "yuv420p", clips.colour(6, tagged=False))
+        )
+    clips.write(place / "film.mkv", frames, extra=[clips.sound(0.8)])
+    return place
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_runs_from_top_to_bottom(name, folder, monkeypatch):
+    book = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    cell = settings_cell(book)
+    tiny, made = TINY[name]
+    unknown = set(tiny) - {field.name for field in parse(cell.source).fields}
+    assert not unknown, f"{name} has no setting {unknown}"
+    cell.source += "".join(f"\n{key} = {value!r}" for key, value in tiny.items())
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    NotebookClient(book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    for file in made:
+        assert (folder / file).exists(), file
+    saved = json.dumps(book["cells"])
+    assert len(saved) < 20_000_000, "a notebook that is saved with its output stays small"
+
+
+GOOD = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {"kernelspec": {"name": "python3"}},
+    "cells": [
+        {
+            "cell_type": "markdown",
+            "id": "a",
+            "metadata": {},
+            "source": "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+            "(https://colab.research.google.com/github/O/R/blob/main/notebooks/x.ipynb)\n\n# Title",
+        },
+        {
+            "cell_type": "code",
+            "id": "b",
+            "metadata": {"cellView": "form", "tags": ["parameters"]},
+            "source": '# @title Settings\nn = 3  # @param {type:"slider", min:0, max:5, step:1}',
+            "outputs": [],
+            "execution_count": None,
+        },
+        {
+            "cell_type": "code",
+            "id": "c",
+            "metadata": {"cellView": "form"},
+            "source": "# @title Go\nif n:\n    %pip install -q x\nprint(n)",
+            "outputs": [],
+            "execution_count": None,
+        },
+    ],
+}
+
+
+def breakage(path: Path, change) -> list[str]:
+    book = copy.deepcopy(GOOD)
+    change(book["cells"])
+    path.write_text(json.dumps(book))
+    return problems(path)
+
+
+def source(cell: int, text: str):
+    return lambda cells: cells[cell].update(source=text)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda cells: cells[2].update(outputs=[{"output_type": "stream"}]), "output"),
+        (lambda cells: cells[2].update(execution_count=1), "output"),
+        (lambda cells: cells[2].update(id="b"), "id"),
+        (lambda cells: cells[2]["metadata"].update(widgets=1), "metadata"),
+        (lambda cells: cells[1]["metadata"].pop("tags"), "0 cells are tagged"),
+        (lambda cells: cells[2]["metadata"].update(tags=["parameters"]), "2 cells are tagged"),
+        (lambda cells: cells[2]["metadata"].pop("cellView"), "cellView"),
+        (lambda cells: cells[0].update(source=cells[0]["source"].replace("x.ipynb", "y.ipynb")), "badge leads"),
+        (source(0, "# Title"), "badge"),
+        (source(1, '# @title S\nn = 6  # @param {type:"slider", min:0, max:5, step:1}'), "out of range"),
+        (source(1, '# @title S\nn = "x"  # @param ["a", "b"]'), "not offered"),
+        (source(1, '# @title S\nn = 3  # @param {type:"integer"}\nm = n'), "more than form fields"),
+        (source(1, '# @title S\nn = f()  # @param {type:"raw"}'), "expression"),
+        (source(2, "print(1)"), "@title"),
+        (source(2, "# @title G\nprint("), "line 2"),
+        (source(2, "# @title G\nopen('/home/me/film.mp4')"), "absolute path"),
+        (source(2, "# @title G\ninput('go?')"), "input"),
+        (source(2, "# @title G\nfrom os import *"), "star"),
+        (source(2, "# @title G\n!ls"), "shell"),
+        (source(2, "# @title G\n%cd x"), "magic"),
+        (source(2, "# @title G\ndef f():\n" + "    print(1)\n" * 5), "longer than 5"),
+        (source(2, "# @title G\n" + "print(1)\n" * 61), "61 lines|62 lines|63 lines"),
+        (lambda cells: cells.extend({**copy.deepcopy(cells[2]), "id": f"n{i}"} for i in range(9)), "11 code cells"),
+    ],
+)
+def test_lint_finds(tmp_path, change, says):
+    found = breakage(tmp_path / "x.ipynb", change)
+    assert len(found) == 1, found
+    assert any(part in found[0] for part in says.split("|"))
+
+
+def test_lint_lets_good_ones_pass(tmp_path):
+    assert breakage(tmp_path / "x.ipynb", lambda cells: None) == []
+    (tmp_path / "x.ipynb").write_text("{")
+    assert "not a notebook" in problems(tmp_path / "x.ipynb")[0]
