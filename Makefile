@@ -1,5 +1,7 @@
 # make demo    restore a damaged clip that is made on the spot, offline
 # make test    lint, tests, notebooks
+# make train-film FOOTAGE=folder [MINUTES=90]   train film-small again; stopped at any time, it goes on where it was
+# make badges REPO=owner/name                   write the repository's address into notebooks and README
 # Both set up .venv first and use it again later. To choose other builds of the packages, for example of torch:
 #   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
@@ -9,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format setup clean
+.PHONY: demo test lint format setup clean train-film badges
 
 demo: $(READY)
 	$(BIN)/python -m restore_utils.demo out/demo
@@ -24,6 +26,15 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+train-film: $(READY)
+	@test -n "$(FOOTAGE)" || { echo 'say where clean footage lies: make train-film FOOTAGE=folder' >&2; exit 2; }
+	$(BIN)/python -m restore_utils.film_shards $(FOOTAGE) --out runs/film/shards
+	$(BIN)/python -m restore_utils.film_train --shards runs/film/shards --out runs/film --minutes $(or $(MINUTES),90)
+
+badges:
+	@test -n "$(REPO)" || { echo 'say whose repository it is: make badges REPO=owner/name' >&2; exit 2; }
+	sed -i -E 's#(/github/|git\+https://github\.com/)[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+#\1$(REPO)#' notebooks/*.ipynb
 
 setup: $(READY)
 

@@ -106,9 +106,9 @@ def assemble(
     source: Annotated[Path | None, typer.Option(help="Where the source lies now, if it was moved.")] = None,
 ) -> None:
     """Join the finished segments of a job and the source's sound into a film, without encoding again."""
-    from .job import assemble as join_job
+    from .folder import join_segments
 
-    for message in join_job(work, out, source=source):
+    for message in join_segments(work, out, source=source):
         _say(message)
     _say(f"{out} is ready")
 
@@ -119,7 +119,7 @@ def clean(
     remove: Annotated[bool, typer.Option(help="Remove them.")] = False,
 ) -> None:
     """List the finished segments that the last settings of a job do not use, or remove them."""
-    from .job import old_segments, remove_old_segments
+    from .folder import old_segments, remove_old_segments
 
     if remove:
         _say(f"{remove_old_segments(work) / 1e6:.1f} MB are free again")

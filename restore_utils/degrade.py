@@ -6,6 +6,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -14,17 +15,24 @@ import torch
 from torch import Tensor
 
 from restore_utils import damage, recipes
+from restore_utils.damage.canvas import Patch
 from restore_utils.damage.compression import Coder
+from restore_utils.damage.fault import FAULTS
+from restore_utils.damage.film import paint
 from restore_utils.damage.overlay import overlay_frames, softlight
 from restore_utils.errors import OutputError
+from restore_utils.media.clip import Colour
+from restore_utils.media.colour import from_rgb
 from restore_utils.media.mux import check_output, join
+from restore_utils.media.planes import Layout, arrays, layout, new_frame
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Frame, Reader
 from restore_utils.media.write import Encoding, Writer, writing
 from restore_utils.prefetch import prefetch
 
 _ENDLESS = 10**9  # frames: a plan does not grow with its length
-_BATCH_BYTES = 48e6  # of float frames damaged at a time
+_BATCH_BYTES = 16e6  # of float frames damaged at a time: what fits caches and is reused, not mapped anew
+_LOCAL = ("film", "gate")  # stages that only paint
 
 
 def degrade(
@@ -74,15 +82,17 @@ def degrade(
     if overlay is not None:
         lights = _lights(plan, overlay, size, source.video.rate, device)
         plan = replace(plan, faults=tuple(p for p in plan.faults if p.name != "overlay"))
+    painted = lights is None and all(FAULTS[p.name].stage in _LOCAL for p in plan.faults)
     total = source.video.frames
     with writing(out), tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent) as folder:
         segment = Path(folder) / "segment"
         with (
             Reader(source) as reader,
             Writer(segment, source, encoding, *size) as writer,
-            prefetch(((frame, frame.rgb()) for frame in reader), depth=4) as frames,
+            prefetch(reader if painted else ((frame, frame.rgb()) for frame in reader), depth=4) as frames,
         ):
-            for n, (frame, rgb, mask) in enumerate(_coded(_ruined(frames, plan, lights, device), plan)):
+            made = _painted(frames, plan) if painted else _coded(_ruined(frames, plan, lights, device), plan)
+            for n, (frame, rgb, mask) in enumerate(made):
                 writer.write(frame, rgb, mask)
                 if progress:
                     progress(n + 1, total)
@@ -110,11 +120,47 @@ def _ruined(
         if lights is not None:
             lit = [next(lights, None) for _ in batch]
             x = torch.stack([v if light is None else softlight(v, *light) for v, light in zip(x, lit)])
-        made = damage.apply(x, plan, first, before=before, with_mask=False).damaged
+        made = damage.apply(x, plan, first, before=before, with_mask=False, with_target=False).damaged
         for (frame, _), new, old in zip(batch, made, own):
             yield frame, new, old
         if plan.lead:
             before = (x if before is None else torch.cat([before, x]))[-plan.lead :]
+
+
+def _painted(frames: Iterator[Frame], plan: damage.Plan) -> Iterator[tuple[Frame, None, None]]:
+    """Local defects alone are painted on the film's own samples: nothing else is converted or rounded."""
+    for frame in frames:
+        patches = paint(frame.n, plan).patches
+        if patches:
+            form = layout(frame.planes.format.name)
+            planes = [plane.copy() for plane in arrays(frame.planes)]
+            for patch in patches:
+                _paint(planes, form, patch, frame)
+            frame = replace(frame, planes=new_frame(planes, frame.planes.format.name, frame.planes))
+        yield frame, None, None
+
+
+def _paint(planes: list[np.ndarray], form: Layout, patch: Patch, frame: Frame) -> None:
+    """Lays a patch over each plane; a chroma sample takes the mean opacity of its pixels."""
+    h, w = patch.alpha.shape
+    for k, value in enumerate(_samples(patch.colour, frame.planes.format.name, frame.colour)):
+        across, down = (form.across, form.down) if k else (1, 1)
+        x, y = patch.x // across, patch.y // down
+        right, below = -(-(patch.x + w) // across), -(-(patch.y + h) // down)
+        alpha = patch.alpha
+        if across > 1 or down > 1:
+            whole = np.zeros(((below - y) * down, (right - x) * across), np.float32)
+            whole[patch.y - y * down :, patch.x - x * across :][:h, :w] = alpha
+            alpha = whole.reshape(below - y, down, right - x, across).mean((1, 3))
+        spot = planes[k][y:below, x:right]
+        spot[:] = np.rint(spot + (value - spot) * alpha)
+
+
+@lru_cache(maxsize=4096)
+def _samples(rgb: tuple[float, float, float], pixel_format: str, colour: Colour) -> tuple[float, ...]:
+    """What a colour is in each plane of a format."""
+    block = np.broadcast_to(np.array(rgb, np.float32)[:, None, None], (3, 8, 8))
+    return tuple(float(plane[0, 0]) for plane in arrays(from_rgb(block.copy(), pixel_format, colour)))
 
 
 def _coded(frames, plan: damage.Plan) -> Iterator[tuple[Frame, np.ndarray, np.ndarray | None]]:

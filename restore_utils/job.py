@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,18 +19,22 @@ import torch
 from torch import Tensor
 
 from .analyse import Analysis, analyse
-from .errors import DiskFullError, JobError, OutputError, SourceError
+from .errors import DiskFullError, JobError, OutputError
 from .evidence import Evidence, brightness
 from .folder import (
     Progress,
     content_hash,
     evidence_file,
+    is_finished,
+    join_segments,
     lock,
     mask_file,
     read_state,
+    seal,
     segment_file,
     write_state,
 )
+from .media.encoding import unmastered
 from .media.mux import join
 from .media.probe import Clip, probe
 from .media.read import Frame, Reader
@@ -48,6 +55,8 @@ from .prefetch import prefetch
 from .stream import FrameModel, RunSize, Shot, restore
 from .wrappers import RenderSize
 from .zoo import build
+
+log = logging.getLogger("restore_utils")
 
 _FORMAT = 1
 
@@ -101,8 +110,19 @@ class Job:
         cell = lcm(*(model.grid or size.length for model, size in zip(models, sizes, strict=True)))
         ranges = plan_segments(self.analysis.shots, first, stop, settings.segment_frames, cell)
         segments = tuple(Segment(a, b, segment_name(a, b, recipe)) for a, b in ranges)
-        messages = (*self.clip.messages, *self.analysis.messages, *([said] if said else []))
+        said = [line for line in (self._fields(), said, unmastered(settings.encoding, self.clip)) if line]
+        messages = (*self.clip.messages, *self.analysis.messages, *said)
         return Plan(settings, segments, tuple(models), sizes, device, width, height, recipe, messages)
+
+    def _fields(self) -> str | None:
+        """One line on a film that is, or claims to be, interlaced."""
+        name, found = self.clip.path.name, self.analysis.interlaced
+        if found != "progressive":
+            first = "top" if found == "tff" else "bottom"
+            return f"{name}: is interlaced ({first} field first); deinterlaced, one frame for each"
+        if self.clip.video.field_order in ("tt", "bb", "tb", "bt"):
+            return f"{name}: is marked as interlaced, but whole frames were measured; nothing is deinterlaced"
+        return None
 
     def _models(self, settings: Settings, device: torch.device) -> list[FrameModel]:
         models = [model for spec in settings.models for model in build(spec, device=device)]
@@ -135,8 +155,8 @@ class Job:
     # ---- running ----
 
     def missing(self, plan: Plan) -> list[Segment]:
-        """The segments of a plan that are not finished."""
-        return [s for s in plan.segments if not segment_file(self.folder, s.name).exists()]
+        """The segments of a plan that are not finished, or were damaged since."""
+        return [s for s in plan.segments if not is_finished(self.folder, s.name)]
 
     def run(self, plan: Plan, progress: Progress | None = None) -> None:
         """Make the segments that are missing; from now on this is the job's plan. What is finished stays in any case.
@@ -145,6 +165,9 @@ class Job:
             DiskFullError, OutOfMemoryError, ModelError, SourceError: one line that says what to do.
         """
         missing = self.missing(plan)
+        damaged = sum(segment_file(self.folder, s.name).exists() for s in missing)
+        if damaged:
+            log.warning("%d finished segments in %s were damaged and are made again", damaged, self.folder)
         total, done = plan.stop - plan.first, sum(len(s) for s in plan.segments) - sum(len(s) for s in missing)
         self._remember(plan)
         self._check_space(plan, sum(len(s) for s in missing))
@@ -194,11 +217,14 @@ class Job:
                 place = mask_file(self.folder, segment.name)
                 masks = stack.enter_context(Writer(place, self.clip, Encoding("ffv1"), *size, mask_film=True))
             yield film, masks, evidence
-            evidence.save(evidence_file(self.folder, segment.name))
+            writers = [writer for writer in (film, masks) if writer]
+            for writer in writers:
+                writer.complete()
+            evidence.save(evidence_file(self.folder, segment.name), seal(writer.part for writer in writers))
 
     def _shots(self) -> list[Shot]:
-        stats = self.analysis.stats
-        return [Shot(a, b, {k: v[a:b] for k, v in stats.items()}) for a, b in self.analysis.shots]
+        stats, border = self.analysis.stats, np.array(self.analysis.border)
+        return [Shot(a, b, {**{k: v[a:b] for k, v in stats.items()}, "border": border}) for a, b in self.analysis.shots]
 
     def _check_space(self, plan: Plan, frames: int) -> None:
         needed = bytes_needed(plan.settings.encoding, self.clip.video, plan.width, plan.height, frames)
@@ -223,7 +249,7 @@ class Job:
 
     def assemble(self, out: Path) -> list[str]:
         """Join the finished segments and the source's other streams into a film; returns what could not be carried."""
-        return assemble(self.folder, out, clip=self.clip)
+        return join_segments(self.folder, out, clip=self.clip)
 
     def assemble_masks(self, plan: Plan, out: Path) -> list[str]:
         """Join the masks of a plan that was made with `mask` into a silent film."""
@@ -304,66 +330,20 @@ def open_job(source: Path, folder: Path, progress: Progress | None = None) -> It
         state |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
         write_state(folder, state)
         saved = folder / "analysis.npz"
-        if saved.exists():
-            analysis = Analysis.load(saved)
-        else:
+        analysis = _load(saved) if saved.exists() else None
+        if analysis is None:
             analysis = analyse(clip, progress=progress and (lambda done, total: progress("analyse", done, total)))
             analysis.save(saved)
         yield Job(folder, clip, content, analysis)
 
 
-def assemble(folder: Path, out: Path, *, clip: Clip | None = None, source: Path | None = None) -> list[str]:
-    """Join the finished segments of a job's last plan into a film, without encoding them again.
-
-    Args:
-        source: where the source lies now, if it was moved.
-
-    Returns:
-        One line for each thing of the source that the result could not take.
-
-    Raises:
-        JobError: no job there, or segments missing.
-    """
-    state = read_state(folder)
-    plan = state.get("plan")
-    if not plan:
-        raise JobError(f"{folder} is not the folder of a job: give the folder that `restore --work` was given")
-    files = [segment_file(folder, name) for _, _, name in plan["segments"]]
-    lacking = sum(not f.exists() for f in files)
-    if lacking:
-        raise JobError(f"{lacking} of {len(files)} segments in {folder} are not finished: run `restore` again to go on")
-    if clip is None:
-        place = source or Path(state["source"])
-        if not place.exists():
-            raise SourceError(f"{place} is not there any more, and its sound is needed: tell where with --source")
-        clip = probe(place)
-        if content_hash(clip, state, None) != state["content"]:
-            raise JobError(f"{place} is not the film that {folder} was made from")
-    return join(files, clip, out, start=_seconds(plan["start"]), stop=_seconds(plan["stop"]))
-
-
-def start_seconds(folder: Path) -> float:
-    """Where the result of a job's last plan begins, in seconds after the first frame of the source."""
-    return float(_seconds(read_state(folder)["plan"]["start"]) or 0)
-
-
-def old_segments(folder: Path) -> list[Path]:
-    """Finished files that the last plan does not use."""
-    plan = read_state(folder).get("plan")
-    if not plan:
-        raise JobError(f"{folder} is not the folder of a job")
-    used = {name for _, _, name in plan["segments"]}
-    return sorted(f for f in (folder / "segments").iterdir() if f.name.split(".")[0] not in used)
-
-
-def remove_old_segments(folder: Path) -> int:
-    """Remove what the last plan does not use; returns the bytes that became free."""
-    with lock(folder):
-        files = old_segments(folder)
-        freed = sum(f.stat().st_size for f in files)
-        for file in files:
-            file.unlink()
-    return freed
+def _load(saved: Path) -> Analysis | None:
+    """The analysis that was saved; None where it is damaged or of another version: it can be made again."""
+    try:
+        return Analysis.load(saved)
+    except (JobError, zipfile.BadZipFile, zlib.error) as error:
+        log.info("%s", error)
+        return None
 
 
 def _at_render_factor(model: FrameModel, factor: int) -> FrameModel:
@@ -386,7 +366,3 @@ def _neighbours(segments: Iterable[Segment]) -> list[list[Segment]]:
 
 def _text(time: Fraction | None) -> str | None:
     return None if time is None else str(time)
-
-
-def _seconds(text: str | None) -> Fraction | None:
-    return None if text is None else Fraction(text)

@@ -145,15 +145,14 @@ def run_sizes(models: Sequence[FrameModel], width: int, height: int, memory: int
     memory = memory * _MEMORY_SHARE
     sizes = []
     for model in models:
-        context = model.before + model.after
-        least = (model.grid or 1) + context
-        frames = int(memory / (model.memory_per_pixel * width * height))
+        least = model.memory_per_pixel * ((model.grid or 1) + model.before + model.after)
+        further = model.memory_per_further_pixel or model.memory_per_pixel
+        spare = memory / (width * height) - least
         tile = None
-        if frames < least and model.reach is not None:
-            side = int(math.sqrt(memory / (model.memory_per_pixel * least)))
-            tile = max(smallest_tile(model.reach, model.multiple_of), side)
+        if spare < 0 and model.reach is not None:
+            tile = max(smallest_tile(model.reach, model.multiple_of), int(math.sqrt(memory / least)))
             tile = tile if tile < max(width, height) else None
-        sizes.append(RunSize(max(1, min(_LONGEST_RUN, frames - context)), tile))
+        sizes.append(RunSize(max(1, min(_LONGEST_RUN, 1 + int(spare // further))), tile))
         width, height = model.out_size(width, height)
     return sizes
 

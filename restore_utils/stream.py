@@ -11,6 +11,7 @@ Inside, a picture is RGB, float32, [0, 1], (3, H, W).
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -32,6 +33,7 @@ Frames = Callable[[int, int], Iterator[Tensor]]
 """`frames(first, stop)` opens a stream of the frames first <= n < stop, each (3, H, W)."""
 
 _PEEKS_KEPT = 8
+_UNTOUCHED = torch.zeros(())  # mask of a frame of the source, whatever its size
 
 
 class Result(NamedTuple):
@@ -85,6 +87,8 @@ class FrameModel(Protocol):
     """Pixels on each side on which a result depends, so that tiles can be cut. None: it must see whole frames."""
     memory_per_pixel: int = 400
     """Bytes of working memory per pixel and frame of a run, roughly; from it runs and tiles are planned."""
+    memory_per_further_pixel: int | None = None
+    """The same for frames beyond the first answer and its context, where these cost less; None: they cost as much."""
 
     def out_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height in pixels of the result for an input of that size."""
@@ -142,18 +146,17 @@ def restore(
     sizes = sizes or [RunSize()] * len(models)
 
     def source(first: int, stop: int) -> Iterator[Result]:
-        untouched = torch.zeros((), device=device)
         with closing(frames(first, stop)) as stream:
             for frame in stream:
-                yield Result(frame[None].to(device), untouched)
+                yield Result(frame[None].to(device), _UNTOUCHED)
 
     for model, size in zip(models, sizes, strict=True):
         source = _Stage(model, source, shots, size)
     with closing(source(start, stop)) as results:
         for result in results:
             mask = result.mask
-            if mask is not None and mask.dim() == 0:  # no model in the chain
-                mask = mask.expand(1, 1, *result.frames.shape[-2:])
+            if mask is _UNTOUCHED:  # no model in the chain
+                mask = result.frames.new_zeros(1, 1, *result.frames.shape[-2:])
             yield Result(result.frames, mask)
 
 
@@ -268,8 +271,8 @@ class _Stage:
             else:
                 frames, mask = call(padded)
             out_width, out_height = model.out_size(width, height)
-            frames = frames[..., :out_height, :out_width].float().clamp(0, 1)
-            mask = None if mask is None else mask[..., :out_height, :out_width].float().clamp(0, 1)
+            frames = self._limited(frames[..., :out_height, :out_width], lo, hi)
+            mask = None if mask is None else self._limited(mask[..., :out_height, :out_width], lo, hi)
         self._check(frames, mask, lo, hi, (out_width, out_height))
         return Result(frames, mask)
 
@@ -279,18 +282,26 @@ class _Stage:
             raise ModelError(f"{_name(self.model)} answered with {tuple(frames.shape)} where {expected} was declared")
         if mask is not None and tuple(mask.shape) != (hi - lo, 1, size[1], size[0]):
             raise ModelError(f"{_name(self.model)} gave a mask of {tuple(mask.shape)} for frames of {expected}")
-        if not bool(torch.isfinite(frames.sum(dtype=torch.float64))):
+
+    def _limited(self, values: Tensor, lo: int, hi: int) -> Tensor:
+        """float32 within [0, 1]; copied only where it was not."""
+        values = values.float()
+        low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 1.0)
+        if not math.isfinite(low + high):
             raise ModelError(
                 f"{_name(self.model)} gave numbers that are not finite in frames {lo}..{hi - 1}: run it in float32, or "
                 "its weights are broken"
             )
+        return values if low >= 0 and high <= 1 else values.clamp(0, 1)
 
 
 def _union(earlier: Tensor | None, later: Tensor | None, frames: Tensor) -> Tensor | None:
     """How far pixels were changed by two stages together; None when that cannot be told, as after a change of size."""
     if earlier is None or later is None:
         return None
-    if earlier.dim() and earlier.shape[-2:] != frames.shape[-2:]:
+    if earlier is _UNTOUCHED:
+        return later
+    if earlier.shape[-2:] != frames.shape[-2:]:
         return None
     return earlier + later - earlier * later
 

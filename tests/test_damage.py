@@ -331,6 +331,15 @@ def test_shapes_of_real_defects_come_from_label_maps(tmp_path):
     assert np.median(stats[1:, cv2.CC_STAT_AREA]) == pytest.approx(one, rel=0.5)
 
 
+def test_short_scratches_take_real_outlines_too(tmp_path):
+    recipe = EMPTY.plus("scratch", rate=3.0, lasts=0.1, spread=0, opacity=1).with_shapes(label_map(tmp_path / "maps"))
+    mask = made(recipe, grey(4, size=(640, 480)))[1].mask[:, KINDS.index("scratch")]
+    heights = mask.amax(2).gt(0.02).sum(1)
+    assert mask.amax() > 0.2
+    expected = 150 / 300 * 36 * 640 / 21.95  # 150 of 300 pixels of a 36 mm map, capped at a quarter of the height
+    assert heights.max() > 0.2 * min(expected, 240)
+
+
 def test_bad_label_maps_are_named(tmp_path):
     with pytest.raises(OptionError, match="no label maps"):
         shapes.real(str(tmp_path))

@@ -9,12 +9,13 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from restore_utils import recipes
+from restore_utils import damage, recipes
 from restore_utils.damage.overlay import overlay_frames, softlight
 from restore_utils.degrade import degrade
 from restore_utils.errors import DiskFullError, OptionError, OutputError, SourceError
-from restore_utils.media import Reader, probe
+from restore_utils.media import Reader, from_rgb, probe
 from restore_utils.media.write import Encoding, Writer
 from tests import films
 
@@ -69,6 +70,24 @@ def test_sound_times_and_untouched_samples_are_kept(film, tmp_path):
     assert min(same) < 0.9999
     assert np.mean(same) > 0.97
     assert not list(tmp_path.glob(".*"))
+
+
+def test_painting_samples_is_what_apply_does_to_pictures(film, tmp_path):
+    recipe = EMPTY.plus("dust", rate=8).plus("hair", rate=2)
+    out = tmp_path / "out.mkv"
+    degrade(film, out, recipe, seed=2, encoding=LOSSLESS)
+    clip = probe(film)
+    plan = damage.plan(np.random.default_rng(2), 10**9, (128, 96), recipe, frame=(128, 96))
+    worst = []
+    with Reader(clip) as reader:
+        for frame, painted in zip(reader, pictures(out)):
+            rgb, own = torch.from_numpy(frame.rgb())[None], frame.planes.to_ndarray()[:96].astype(int)
+            damaged = damage.apply(rgb, plan, frame.n).damaged[0].numpy()
+            there, back = (from_rgb(x, "yuv420p", frame.colour).to_ndarray()[:96] for x in (damaged, rgb[0].numpy()))
+            in_gamut = np.abs(back - own) <= 1
+            assert in_gamut.mean() > 0.7
+            worst.append(np.abs(there.astype(int) - painted[:96])[in_gamut].max())
+    assert max(worst) <= 2
 
 
 @pytest.mark.parametrize("name", ["heavy", "home-8mm", "web-rip"])
@@ -126,8 +145,6 @@ def test_a_very_short_overlay_goes_on_for_ever(tmp_path, count):
 
 
 def test_softlight_is_ffmpegs_with_the_picture_first():
-    import torch
-
     picture = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 256, 1)
     light = np.ascontiguousarray(picture.T)
     graph = av.filter.Graph()

@@ -14,8 +14,8 @@ import pytest
 
 from restore_utils import job as job_module
 from restore_utils.errors import DiskFullError, JobError, OptionError
-from restore_utils.folder import segment_file
-from restore_utils.job import assemble, old_segments, open_job, remove_old_segments
+from restore_utils.folder import join_segments, old_segments, remove_old_segments, segment_file
+from restore_utils.job import open_job
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
 from restore_utils.media.write import Encoding, Writer
@@ -134,7 +134,7 @@ def test_other_settings_make_other_segments_and_old_ones_can_be_removed(film, tm
     assert {f.name.split(".")[0] for f in old_segments(tmp_path)} == {s.name for s in other.segments}
     assert remove_old_segments(tmp_path) > 0
     assert old_segments(tmp_path) == []
-    assemble(tmp_path, tmp_path / "out.mkv")
+    join_segments(tmp_path, tmp_path / "out.mkv")
 
 
 def test_analysis_is_kept_and_used_again(film, tmp_path, monkeypatch):
@@ -181,10 +181,10 @@ def test_joining_needs_all_segments_and_never_encodes(film, tmp_path, monkeypatc
         assert not (tmp_path / "out.mkv").exists()
         job.run(plan)
     monkeypatch.setattr(Writer, "__init__", None)
-    assemble(tmp_path / "job", tmp_path / "out.mkv")
+    join_segments(tmp_path / "job", tmp_path / "out.mkv")
     assert hashes(tmp_path / "out.mkv") == hashes(film)
     with pytest.raises(JobError, match="not the folder of a job"):
-        assemble(tmp_path, tmp_path / "out2.mkv")
+        join_segments(tmp_path, tmp_path / "out2.mkv")
 
 
 def test_times_outside_the_film_are_refused(film, tmp_path):

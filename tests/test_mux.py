@@ -275,6 +275,17 @@ def test_a_cover_picture_comes_along(tmp_path):
             assert covers[0].codec_context.width == 40
 
 
+def test_a_time_code_counts_on_from_the_cut(tmp_path):
+    source = clips.write(tmp_path / "source.mkv", clips.pictures(30), extra=[clips.tags(timecode="00:59:59:20")])
+    clip = probe(source)
+    for cut, expected in ((None, "00:59:59:20"), (Fraction(10, 25), "01:00:00:05")):
+        first = 10 if cut else 0
+        join(segments(tmp_path, clip, Encoding(), first=first), clip, tmp_path / "out.mov", start=cut)
+        with av.open(str(tmp_path / "out.mov")) as container:
+            assert container.streams.video[0].metadata["timecode"] == expected
+        assert join(segments(tmp_path, probe(tmp_path / "out.mov"), Encoding()), clip, tmp_path / "again.mov") == []
+
+
 @pytest.mark.parametrize(
     ("codec", "suffix"), [("ffv1", ".mkv"), ("h264", ".mkv"), ("h264", ".mp4"), ("prores", ".mov")]
 )

@@ -76,12 +76,14 @@ class Damaged(NamedTuple):
             and compression are kept, so that it lies pixel for pixel under `damaged`.
         clean: the frames as they came (with true small things where the recipe asks for `decoys`): steady, sharp and
             in their own order; under `weave`, `speed` and `repeats` they do not lie under `damaged`.
-        mask: opacity of the local defects, a channel for each of KINDS; exactly 0 where damaged equals target (before
-            the codec, which smears both). None when it was not asked for.
+        mask: opacity of the local defects, a channel for each of KINDS; where it is 0, damaged equals target exactly
+            (before the codec, which smears both).
+
+    Target and mask are None when they were not asked for.
     """
 
     damaged: Tensor
-    target: Tensor
+    target: Tensor | None
     clean: Tensor
     mask: Tensor | None
 
@@ -140,6 +142,7 @@ def apply(
     before: Tensor | None = None,
     codec: bool = False,
     with_mask: bool = True,
+    with_target: bool = True,
 ) -> Damaged:
     """Makes the faults of a plan on the frames first <= n < first + T of its clip.
 
@@ -152,7 +155,7 @@ def apply(
         before: up to `plan.lead` frames just before, for plans that repeat frames; without them the first ones that
             would repeat an earlier frame repeat the earliest one at hand.
         codec: also compress (needs PyAV); the frames are then coded as one run that begins with a key frame.
-        with_mask: False leaves the mask out.
+        with_mask, with_target: False leaves them out, which saves time.
 
     Raises:
         OptionError: frames of another size than the plan's, or outside the clip.
@@ -170,17 +173,30 @@ def apply(
         clean = FAULTS[p.name].make(clean, np.arange(first, first + count), plan, p)
     film = frames if before is None else torch.cat([before, frames])
     film = film if len(ns) == count == len(film) else film[torch.from_numpy(ns - start).to(frames.device)]
-    target, damaged, mask = _film(film, ns, plan, with_mask)
+    made = _film(film, ns, plan, with_mask, with_target)
     if len(ns) != count:
         pick = torch.from_numpy(back).to(frames.device)
-        target, damaged, mask = target[pick], damaged[pick], mask[pick] if mask is not None else None
+        made = [None if x is None else x[pick] for x in made]
+    damaged, target, mask = made
     for p in plan.at("codec") if codec else []:
-        target, damaged = (FAULTS[p.name].make(x, plan, p) for x in (target, damaged))
+        damaged, target = (None if x is None else FAULTS[p.name].make(x, plan, p) for x in (damaged, target))
     return Damaged(damaged, target, clean, mask)
 
 
-def _film(x: Tensor, ns: np.ndarray, plan: Plan, with_mask: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Target, damaged and mask of the frames of film `ns`."""
+def paint(n: int, plan: Plan, shift: tuple[float, float] = (0.0, 0.0)) -> Canvas:
+    """The local defects of frame n of the film; `shift` is where the weave has it, (right, down) in pixels."""
+    canvas = Canvas(*plan.size)
+    canvas.shift = shift
+    for p in plan.at("film"):
+        FAULTS[p.name].make(canvas, n, plan, p)
+    canvas.shift = (0.0, 0.0)
+    for p in plan.at("gate"):
+        FAULTS[p.name].make(canvas, n, plan, p)
+    return canvas
+
+
+def _film(x: Tensor, ns: np.ndarray, plan: Plan, with_mask: bool, with_target: bool) -> list[Tensor | None]:
+    """Damaged, target and mask of the frames of film `ns`."""
     for stage in ("object", "picture"):
         for p in plan.at(stage):
             x = FAULTS[p.name].make(x, ns, plan, p)
@@ -189,25 +205,18 @@ def _film(x: Tensor, ns: np.ndarray, plan: Plan, with_mask: bool) -> tuple[Tenso
         shift = shift + FAULTS[p.name].make(ns, plan, p)
     if plan.at("weave"):
         x = moved(x, shift)
-    canvases = []
-    for n, way in zip(ns, shift):
-        canvas = Canvas(*plan.size)
-        canvas.shift = (float(way[0]), float(way[1]))
-        for p in plan.at("film"):
-            FAULTS[p.name].make(canvas, int(n), plan, p)
-        canvas.shift = (0.0, 0.0)
-        for p in plan.at("gate"):
-            FAULTS[p.name].make(canvas, int(n), plan, p)
-        canvases.append(canvas)
-    x = x.clamp(0, 1)
+    if plan.at("picture") or plan.at("weave"):
+        x = x.clamp(0, 1)
+    canvases = [paint(int(n), plan, (float(way[0]), float(way[1]))) for n, way in zip(ns, shift)]
     damaged, mask = composite(x, canvases, with_mask)
+    parts = [damaged, x] if with_target else [damaged]
     gain, lift = 1.0, 0.0
     for p in plan.at("light"):
         a, b = (torch.from_numpy(np.asarray(v, np.float32)).to(x.device) for v in FAULTS[p.name].make(ns, plan, p))
         gain, lift = gain * a, lift * a + b
     if plan.at("light"):
-        x, damaged = x * gain + lift, damaged * gain + lift
+        parts = [(part * gain).add_(lift).clamp_(0, 1) for part in parts]
     for p in plan.at("scan"):
-        x, damaged = (FAULTS[p.name].make(v, plan, p) for v in (x, damaged))
-        mask = FAULTS[p.name].make(mask, plan, p) if mask is not None else None
-    return x.clamp(0, 1), damaged.clamp(0, 1), mask
+        parts = [FAULTS[p.name].make(part, plan, p) for part in parts]
+        mask = FAULTS[p.name].make(mask, plan, p) if with_mask else None
+    return [parts[0], parts[1] if with_target else None, mask]

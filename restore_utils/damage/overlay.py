@@ -1,4 +1,4 @@
-"""The seed system's overlay: a grain clip blended over the picture with softlight, made here or the user's own."""
+"""A grain clip blended over the picture with softlight: made here, or the user's own."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ FADE = 24  # frames over which the end of the overlay passes into its beginning
     size=Par((0.7, 1.6), 0.1, 6, "sigma of the grain's correlation, pixels of a 480-line picture"),
 )
 def overlay(x: Tensor, ns: np.ndarray, plan, p) -> Tensor:
-    """A grain clip, negated, blended over the picture with softlight: how the Star Wars seed ruined its frames.
+    """A grain clip, negated, blended over the picture with softlight: how "Remastering Star Wars" made its pairs.
 
-    Made here, with a mean of exactly mid-grey in every frame, so that the blend changes no brightness: the seed's own
-    overlay was not neutral, brightened the damaged frames and so taught the network to darken.
+    (spiyer99.github.io, 2020.) Here the overlay's mean is exactly mid-grey in every frame, so that the blend changes no
+    brightness: theirs was not neutral, brightened the damaged frames and so taught the network to darken.
     """
     step = noise_step(p.size, plan)
     noise = np.stack([cut_noise(step, p.seed, int(n), plan.size, 1, 0.0) for n in ns])
@@ -41,8 +41,8 @@ def overlay(x: Tensor, ns: np.ndarray, plan, p) -> Tensor:
 def softlight(x: Tensor, light: Tensor, opacity: float) -> Tensor:
     """FFmpeg's `blend=softlight` with the picture as its first input and the overlay as its second.
 
-    A^2 (1 - 2B) + 2AB: the second input B changes the first, A, and leaves it alone where it is mid-grey. The seed gave
-    them in the other order: its overlay was what got lit, and its picture came out between a quarter and three
+    A^2 (1 - 2B) + 2AB: the second input B changes the first, A, and leaves it alone where B is mid-grey. In the other
+    order, as "Remastering Star Wars" had it, a grey overlay leaves of the picture what lies between a quarter and three
     quarters of the range.
     """
     return x + (x * (x * (1 - 2 * light) + 2 * light) - x) * opacity

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from restore_utils.damage import chance
+from restore_utils.damage import chance, shapes
 from restore_utils.damage.canvas import Canvas
 from restore_utils.damage.fault import Par, fault
 
+OPTICS = 5.0  # micrometres: sigma of the lens that scans it; the sampling adds 0.45 pixels
 _LONGEST = 1500  # frames: a minute; what lasts longer is met again as a new one
 
 
@@ -52,8 +53,23 @@ def scratch(canvas: Canvas, n: int, plan, p) -> None:
     hit = (begin < n + 1) & (begin + length > n) & (x0 > -reach) & (x0 < plan.size[0] + reach)
     rows = np.arange(plan.size[1]) + plan.offset[1] - canvas.shift[1]
     s = n + (rows + 0.5) / plan.frame[1]
+    stock = shapes.real(plan.shapes)["scratch"] if plan.shapes else ()
     for i in np.flatnonzero(hit):
-        _one(canvas, plan, p, s, float(begin[i]), float(begin[i] + length[i]), float(x0[i]), traits[i])
+        if stock and length[i] < 1:  # a short piece: of the outlines of real ones, drawn where it begins
+            if begin[i] >= n:
+                y = (begin[i] - n) * plan.frame[1] - plan.offset[1] + canvas.shift[1]
+                _real(canvas, plan, p, stock, (float(x0[i]) + canvas.shift[0], y), traits[i])
+        else:
+            _one(canvas, plan, p, s, float(begin[i]), float(begin[i] + length[i]), float(x0[i]), traits[i])
+
+
+def _real(canvas: Canvas, plan, p, stock, at: tuple[float, float], u: np.ndarray) -> None:
+    shape = stock[int(u[6] * len(stock))]
+    soft = float(np.hypot(0.45, OPTICS * plan.pixels_per_mm / 1000))
+    diameter = min(shape.mm * plan.pixels_per_mm, 0.25 * plan.frame[1])
+    alpha, left, top = shapes.render(shape, diameter, 0.1 * (u[7] - 0.5), 1.0, u[9] < 0.5, soft, at)
+    alpha = alpha * (p.opacity * (0.06 + 0.94 * u[5] ** 2))
+    canvas.stamp("scratch", alpha, left, top, plan.tint(u[8] < p.white, u[9], u[10] < p.colour))
 
 
 def _one(canvas: Canvas, plan, p, s: np.ndarray, start: float, stop: float, x0: float, u: np.ndarray) -> None:
@@ -71,14 +87,14 @@ def _one(canvas: Canvas, plan, p, s: np.ndarray, start: float, stop: float, x0: 
     if opacity.max() < 0.01:
         return
     sigma = p.width * (0.5 + u[7]) * pixel / 2
-    seen = float(np.hypot(sigma, 0.45))  # the scan's own blur
+    seen = float(np.sqrt(sigma**2 + 0.45**2 + (OPTICS * pixel) ** 2))
     still = u[11] * 31 % 1 < p.still
     centre = np.full_like(path, x0) if still else x0 + path + canvas.shift[0]
     left = int(np.floor(centre.min() - 5 * seen - 1))
     columns = np.arange(left, int(np.ceil(centre.max() + 5 * seen + 1))) + 0.5
     z = ((columns - centre[:, None]) / seen).astype(np.float32)
     bright = u[8] < p.white
-    core = np.exp(-0.5 * z * z) * (opacity * (sigma / seen if sigma < 0.45 else 1.0))[:, None]
+    core = np.exp(-0.5 * z * z) * (opacity * sigma / seen)[:, None]
     core[core < 0.004] = 0
     canvas.stamp("scratch", core, left, 0, plan.tint(bright, u[9], u[10] < p.colour))
     if u[11] < 0.5 and seen > 0.7:

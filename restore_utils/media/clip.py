@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from restore_utils.media.mastering import Mastering
 from restore_utils.media.planes import Orientation
 
 
@@ -76,6 +77,8 @@ class Video:
     """Pixel format of the decoder's own frames."""
     disposition: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
+    mastering: Mastering | None = None
+    """Of an HDR film."""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ def check_file(path: Path) -> None:
         raise SourceError(f"{path} may not be read; change its permissions")
 
 
+def url(path: Path) -> str:
+    """A file's name for FFmpeg: "file:" keeps a name such as concat:a|b from being taken for a protocol."""
+    return f"file:{path.absolute()}"
+
+
 def open_film(path: Path) -> av.container.InputContainer:
     """Open a local film file for reading; the caller closes it.
 
@@ -56,8 +61,7 @@ def open_film(path: Path) -> av.container.InputContainer:
     """
     check_file(path)
     try:
-        # "file:" keeps a name such as concat:a|b from being taken for a protocol.
-        container = av.open(f"file:{path.absolute()}", options=_OPTIONS, metadata_errors="replace")
+        container = av.open(url(path), options=_OPTIONS, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"{path} {_reason(path, error)}") from None
     return container

@@ -64,10 +64,14 @@ class FilmDecoder(AbstractContextManager):
             raise
         self._planar = Planar()
         self._step = max(1, round(1 / (clip.video.rate * clip.video.time_base)))
+        self._promised = clip.video.frames or 0
+        if clip.container.startswith("mov") and self._promised:
+            # What an edit list leaves out is counted in the header, but it is not missing.
+            self._promised = len(self._stream.index_entries)
         self._dts: list[int] = []
         self._last: int | None = None
         self._sent = self._given = self._failed = self._damaged = self._untimed = self._resized = 0
-        self._suspect = self._regular = self._skipped = 0
+        self._suspect = self._regular = self._skipped = self._hidden = 0
         self._end = Fraction(0)
         self._ended = False
         self._fields = clip.video.field_order in ("tt", "bb", "tb", "bt")
@@ -99,6 +103,7 @@ class FilmDecoder(AbstractContextManager):
         for packet in packets(self._container, self._stream):
             if packet.size:
                 self._sent += not packet.is_discard
+                self._hidden += packet.is_discard
                 self._suspect += packet.is_corrupt
                 if packet.pts is None and packet.dts is not None:
                     heapq.heappush(self._dts, packet.dts)
@@ -168,8 +173,8 @@ class FilmDecoder(AbstractContextManager):
         video = self._clip.video
         if not self._ended:
             return 0
-        if self._clip.container.startswith(("mov", "avi")) and video.frames:
-            return max(0, video.frames - max(self._sent, self._given))
+        if self._clip.container.startswith(("mov", "avi")) and self._promised:
+            return max(0, self._promised - max(self._sent, self._given) - self._hidden)
         length = _seconds(video.metadata.get("DURATION", ""))
         known = self._end - video.start
         if length is None or known <= 0:

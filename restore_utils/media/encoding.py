@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from restore_utils.errors import OptionError
 from restore_utils.media.clip import Clip, Colour
+from restore_utils.media.mastering import Mastering
 from restore_utils.media.planes import Layout, layout
 
 THREADS = 4
@@ -111,12 +112,16 @@ class Encoding:
         if self.crf is not None and not 0 <= self.crf <= 51:
             raise OptionError(f"crf {self.crf} cannot be: give 0 (best) to 51, or none for {CODECS[self.codec].crf}")
 
-    def options(self, width: int, height: int, pixel_format: str, colour: Colour) -> dict[str, str]:
+    def options(
+        self, width: int, height: int, pixel_format: str, colour: Colour, mastering: Mastering | None = None
+    ) -> dict[str, str]:
         """All that the encoder is told, threads included, for a picture of this size and format."""
         codec = CODECS[self.codec]
         options = {"threads": str(THREADS), **codec.options}
         if codec.crf is not None:
             options |= {"crf": str(codec.crf if self.crf is None else self.crf), "preset": self.preset}
+        for key, value in mastering.options(codec.encoder).items() if mastering else ():
+            options[key] = f"{options[key]}:{value}"
         form = layout(pixel_format)
         if codec.crf is not None and (form.across, form.down) == (2, 2) and colour.location != "left":
             options["chroma_sample_location"] = colour.location
@@ -162,6 +167,14 @@ def pixel_format_for(encoding: Encoding, clip: Clip, width: int, height: int) ->
         f"{width}x{height} has an odd side, which {encoding.codec} takes without chroma subsampling only: "
         f"{own} is written as {best}; ffv1 keeps {own}"
     )
+
+
+def unmastered(encoding: Encoding, clip: Clip) -> str | None:
+    """One line where the codec cannot say what an HDR source says of its display and its brightest light."""
+    mastering = clip.video.mastering
+    if mastering is None or mastering.options(CODECS[encoding.codec].encoder):
+        return None
+    return f"{encoding.codec} has no place for the HDR mastering metadata: left out; h265 keeps it"
 
 
 def _splits(form: Layout, odd: tuple[bool, bool]) -> bool:

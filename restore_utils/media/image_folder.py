@@ -14,12 +14,13 @@ from restore_utils.errors import OutputError
 from restore_utils.media.clip import Clip
 
 _NUMBER = re.compile(r"%0?(\d*)d")
+_FILMS = (".mkv", ".mp4", ".m4v", ".mov")  # which may have a percent sign in their names
 _FIRST = 1  # as FFmpeg and most programs for scans count
 
 
 def is_images(out: Path) -> bool:
     """Whether OUT names images: a folder (no suffix), or a pattern such as scans/frame_%05d.png."""
-    return not out.suffix or _NUMBER.search(out.name) is not None
+    return not out.suffix or (_NUMBER.search(out.name) is not None and out.suffix.lower() not in _FILMS)
 
 
 def check_folder(out: Path, codec: str) -> None:

@@ -20,8 +20,14 @@ _MAX_BYTES = 1 << 31
 def is_sequence(path: Path) -> bool:
     """Whether the path is a folder, a pattern such as frame_%05d.png, or a single PNG or TIFF image."""
     if path.is_file():
-        return path.suffix.lower() in _CODECS
+        return path.suffix.lower() in _CODECS and not _is_animated(path)
     return path.is_dir() or (_PATTERN.search(path.name) is not None and path.parent.is_dir())
+
+
+def _is_animated(path: Path) -> bool:
+    """Whether a PNG image is a film (APNG): it says so before its first picture."""
+    with path.open("rb") as file:
+        return b"acTL" in file.read(4096)
 
 
 def find(path: Path) -> tuple[list[Path], list[str]]:

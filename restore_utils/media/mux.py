@@ -10,7 +10,8 @@ import contextlib
 import heapq
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
@@ -21,6 +22,7 @@ import av
 from restore_utils.errors import JobError, OutputError
 from restore_utils.media import tracks
 from restore_utils.media.clip import Clip
+from restore_utils.media.container import url
 from restore_utils.media.encoding import CODECS, Encoding
 from restore_utils.media.image_folder import check_folder, is_images, write_images
 from restore_utils.media.matroska import ROOM, write_aspect
@@ -118,7 +120,7 @@ def join(
         muxer = _MUXERS[out.suffix.lower()]
         messages = _mux(segments, infos, clip, part, muxer, start, stop, carry)
         if muxer == "matroska":
-            with av.open(str(segments[0])) as container:
+            with av.open(url(segments[0])) as container:
                 context = container.streams.video[0].codec_context
                 write_aspect(part, context.width, context.height, infos[0].aspect)
         finish(part, out)
@@ -133,7 +135,7 @@ def _check_alike(segments: list[Path], infos: list[SegmentInfo]) -> None:
     """Decoders are set up once, so all segments must need the same set-up."""
     headers = []
     for path, info in zip(segments, infos):
-        with av.open(str(path)) as container:
+        with av.open(url(path)) as container:
             context = container.streams.video[0].codec_context
             settings = (info.time_base, info.encoder, info.matrix, info.range, context.width, context.height)
             headers.append((settings, context.pix_fmt, context.extradata))
@@ -158,18 +160,18 @@ def _mux(
     messages: list[str] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(writing(part))
-        container = av.open(str(part), "w", format=muxer, container_options=_options(muxer, infos[0].time_base))
+        container = av.open(url(part), "w", format=muxer, container_options=_options(muxer, infos[0].time_base))
         try:
-            template = stack.enter_context(av.open(str(segments[0]))).streams.video[0]
+            template = stack.enter_context(av.open(url(segments[0]))).streams.video[0]
             stream = _add_picture(container, template, infos[0], muxer)
-            stream.metadata.update(_metadata(clip.video.metadata, clip, span))
+            stream.metadata.update(_metadata(clip.video.metadata, clip, span, messages))
             stream.disposition = clip.video.disposition
             if muxer == "matroska":
                 stream.metadata["title"] = stream.metadata.get("title", "") + ROOM
             sources = [_picture(segments, infos, stream, span, template.codec_context.reorder_depth)]
             if carry:
                 sources += tracks.carry(container, clip, span, muxer, stack, messages)
-                _describe(container, clip, span)
+                _describe(container, clip, span, messages)
             for timed in heapq.merge(*sources, key=lambda timed: timed.time):
                 container.mux(timed.packet)
         finally:
@@ -211,11 +213,43 @@ def _add_picture(
         context.codec_tag = "hvc1"  # the tag that Apple's players take
     elif context.name == "prores":  # says which profile it is
         context.codec_tag = template.codec_context.codec_tag
-    stream.metadata.update(tracks.kept(dict(clip.video.metadata)))
-    if muxer == "matroska":
-        stream.metadata["title"] = stream.metadata.get("title", "") + ROOM
-    stream.disposition = clip.video.disposition
     return stream
+
+
+def _metadata(metadata: Mapping[str, str], clip: Clip, span: Span, messages: list[str]) -> dict[str, str]:
+    """What is still true of the result; a time code counts on from where the result begins."""
+    kept = tracks.kept(dict(metadata))
+    frames = round((span.origin - clip.video.start) * clip.video.rate)
+    for key in [key for key in kept if key.lower() == "timecode"] if span.trimmed and frames else []:
+        old = kept.pop(key)
+        code = _later(old, frames, round(clip.video.rate))
+        if code:
+            kept[key] = code
+        elif (
+            line := f"the time code {old} is left out: where the result begins, it cannot be worked out"
+        ) not in messages:
+            messages.append(line)
+    return kept
+
+
+def _later(code: str, frames: int, rate: int) -> str | None:
+    """A time code some frames later; None where it is none.
+
+    With a semicolon or a point before the frames it drops numbers (SMPTE ST 12-1): of 30 the first two in each minute
+    but every tenth, of 60 the first four.
+    """
+    parts = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)", code)
+    if not parts or (parts[4] != ":" and rate % 30):
+        return None
+    hours, minutes, seconds, count = (int(parts[n]) for n in (1, 2, 3, 5))
+    dropped = rate // 15 if parts[4] != ":" else 0
+    minutes += 60 * hours
+    number = (minutes * 60 + seconds) * rate + count - dropped * (minutes - minutes // 10) + frames
+    if dropped:
+        tens, rest = divmod(number, 600 * rate - 9 * dropped)
+        number += dropped * (9 * tens + max(0, (rest - dropped) // (60 * rate - dropped)))
+    seconds, count = divmod(number, rate)
+    return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{parts[4]}{count:02}"
 
 
 def _picture(
@@ -248,7 +282,7 @@ def _picture(
 
 def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:
     """Packets of a segment with the source's time of each, in info.time_base."""
-    with av.open(str(path)) as container:
+    with av.open(url(path)) as container:
         first = None
         for packet in container.demux(video=0):
             if packet.size:
@@ -259,9 +293,9 @@ def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:
                 yield packet, info.first + int(ticks)
 
 
-def _describe(container: av.container.OutputContainer, clip: Clip, span: Span) -> None:
+def _describe(container: av.container.OutputContainer, clip: Clip, span: Span, messages: list[str]) -> None:
     """Titles and chapters."""
-    container.metadata.update(_metadata(clip.metadata, clip, span))
+    container.metadata.update(_metadata(clip.metadata, clip, span, messages))
     chapters = []
     for number, chapter in enumerate(clip.chapters):
         begin = max(chapter.start, span.origin) if span.trimmed else chapter.start

@@ -16,12 +16,27 @@ from restore_utils.errors import SourceError
 from restore_utils.media import images
 from restore_utils.media.clip import LOCATIONS, Chapter, Clip, Colour, Track, Video
 from restore_utils.media.container import MAX_PIXELS, MAX_SIDE, MAX_STREAMS, open_film
+from restore_utils.media.mastering import Mastering
 from restore_utils.media.planes import Layout, Orientation, arrays, layout, planar_format, view
 
 __all__ = ["Chapter", "Clip", "Colour", "Track", "Video", "packets", "picture", "probe"]
 
 _MAX_FAILURES = 100
 _UNTAGGED = (0, 2, 3)
+# What lies inside the picture's own stream and does not survive decoding.
+_INSIDE = {
+    SideData.A53_CC: "closed captions",
+    SideData.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
+    SideData.DYNAMIC_HDR_VIVID: "HDR Vivid metadata",
+    SideData.DOVI_METADATA: "Dolby Vision metadata",
+    SideData.DOVI_RPU_BUFFER: "Dolby Vision metadata",
+    SideData.SPHERICAL: "the projection of a spherical picture",
+    SideData.STEREO3D: "the arrangement of a stereoscopic picture",
+    SideData.ICC_PROFILE: "a colour profile (ICC)",
+}
+# Codecs that say themselves, or define, that chroma sits in the centre. Others that say nothing have it on the left,
+# as in MPEG-2 and H.264, where players assume it; of full range in the centre, as in JPEG.
+_SAY_CENTRE = ("h264", "hevc", "vvc", "mpeg1video", "mjpeg", "h261", "h263", "theora", "vp3")
 # Codecs whose own standard makes untagged luma limited; elsewhere gray alone is full, as in images.
 _BROADCAST = ("h264", "hevc", "vvc", "av1", "mpeg1video", "mpeg2video", "mpeg4", "vp9", "dvvideo", "prores", "dnxhd")
 # Bare streams: what they call an average is a guess of 25, the rate in their headers is not.
@@ -114,11 +129,17 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
     context = stream.codec_context
     name, lost = planar_format(frame.format.name)
     messages = [f"{path.name}: {lost} ({frame.format.name} is read as {name})"] if lost else []
-    orientation, exact = _orientation(frame)
+    side_data = _side_data(frame)
+    inside = dict.fromkeys(what for kind, what in _INSIDE.items() if side_data and kind in side_data)
+    messages += [f"{path.name}: {what} inside the picture's stream cannot be kept: left out" for what in inside]
+    mastering = Mastering.of(side_data or {})
+    orientation, exact = _orientation(frame, side_data)
     if not exact:
         messages.append(f"{path.name}: shown at an odd angle or size; read at the nearest quarter turn")
     form = layout(name)
-    siting = orientation.siting(chroma_siting(frame, form), frame.width, frame.height, form)
+    siting = orientation.siting(
+        chroma_siting(frame, form, context.codec.canonical_name), frame.width, frame.height, form
+    )
     colour = resolve_colour(frame, form, context.name, siting)
     width, height, aspect = frame.width, frame.height, stream.sample_aspect_ratio or Fraction(1)
     if orientation.transpose:
@@ -154,21 +175,27 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
         source_format=frame.format.name,
         disposition=int(stream.disposition),
         metadata=dict(stream.metadata),
+        mastering=mastering,
     )
     return video, messages
 
 
-def _orientation(frame: av.VideoFrame) -> tuple[Orientation, bool]:
+def _side_data(frame: av.VideoFrame) -> dict[SideData, av.sidedata.sidedata.SideData] | None:
     try:
-        matrices = [item for item in frame.side_data if item.type is SideData.DISPLAYMATRIX]
+        return {item.type: item for item in frame.side_data}
     except ValueError:  # PyAV gives up on frames with side data that it has no name for
+        return None
+
+
+def _orientation(frame: av.VideoFrame, side_data: dict | None) -> tuple[Orientation, bool]:
+    if side_data is None:
         turns = round(-frame.rotation / 90) % 4
         return (Orientation(), Orientation(True, True), Orientation(False, True, True), Orientation(True, False, True))[
             turns
         ], frame.rotation % 90 == 0
-    if not matrices:
+    if SideData.DISPLAYMATRIX not in side_data:
         return Orientation(), True
-    return Orientation.of_matrix(np.frombuffer(bytes(matrices[0]), np.int32)[:9])
+    return Orientation.of_matrix(np.frombuffer(bytes(side_data[SideData.DISPLAYMATRIX]), np.int32)[:9])
 
 
 def _field_order(context: av.video.codeccontext.VideoCodecContext, frame: av.VideoFrame) -> str:
@@ -191,10 +218,11 @@ def resolve_colour(frame: av.VideoFrame, form: Layout, codec: str, siting: tuple
     return Colour(matrix, primaries, transfer, frame.color_range or (2 if full else 1), tagged, siting)
 
 
-def chroma_siting(frame: av.VideoFrame, form: Layout) -> tuple[float, float]:
+def chroma_siting(frame: av.VideoFrame, form: Layout, codec: str) -> tuple[float, float]:
     """Where the frame's chroma sits, in luma samples.
 
     PyAV does not tell, but swscale obeys it: ramps are written over the frame, enlarged to 4:4:4, and read off.
+    Without a tag it takes the centre.
     """
     if form.kind != "yuv" or (form.across, form.down) != (2, 2):
         return (0.0, 0.0)  # 4:2:2, 4:1:1 and 4:4:0 have one siting in practice: on the first sample
@@ -213,7 +241,9 @@ def chroma_siting(frame: av.VideoFrame, form: Layout) -> tuple[float, float]:
     at = 8  # of luma; a ramp that grows by 8 of 255 with each chroma sample, so by 4 with each luma sample
     places = (arrays(full)[1][at, at], arrays(full)[2][at, at])
     x, y = (round(2 * (at - (float(value) / 257 - 16) / 4)) / 2 for value in places)
-    return (x, y) if (x, y) in LOCATIONS else (0.0, 0.5)
+    full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
+    said = (x, y) in LOCATIONS and ((x, y) != (0.5, 0.5) or full or codec in _SAY_CENTRE)
+    return (x, y) if said else (0.0, 0.5)
 
 
 def _track(stream: av.stream.Stream) -> Track:

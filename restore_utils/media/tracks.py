@@ -19,6 +19,7 @@ from restore_utils.media.container import open_film
 _SOUND = {"mp4": "aac", "mov": "aac", "matroska": "flac"}
 _LOSSLESS = ("flac", "alac", "pcm_", "truehd", "mlp", "wavpack", "tta", "ape")  # begin their names; in MOV as ALAC
 _BIT_RATE = 128_000  # of AAC, per channel
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
 _TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"}
 _TEXT = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip"}
 _STALE = re.compile(
@@ -141,9 +142,12 @@ def _carrier(
         out = container.add_stream_from_template(stream, opaque=True)
         carrier: Carrier | None = None if track.kind == "attachment" else Copy(stream, out, span, muxer)
     elif track.kind == "audio" and stream.codec_context is not None:
-        lossless = muxer != "matroska" and track.codec.startswith(_LOSSLESS)
-        out = _add_sound(container, stream, "alac" if lossless else _SOUND[muxer])
-        messages.append(f"{name(track)}: {suffix} does not take it, encoded again as {out.name}; .mkv keeps it")
+        out = _add_sound(container, stream, track, muxer)
+        if out is None:
+            messages.append(f"{name(track)} is left out: neither it nor its sound encoded again fits into {suffix}")
+            return None
+        advice = "; .mkv keeps it" if muxer != "matroska" and _takes("matroska", stream) else ""
+        messages.append(f"{name(track)}: {suffix} does not take it, encoded again as {out.name}{advice}")
         carrier = Recode(stream, out, span)
     elif track.kind == "subtitle" and track.codec in _TEXT_CODECS and muxer in _TEXT:
         out = container.add_stream(_TEXT[muxer])
@@ -164,7 +168,8 @@ def _attach(container: av.container.OutputContainer, stream: av.VideoStream, cli
     with open_film(clip.path) as source:
         cover = next(packet for packet in source.demux(source.streams[stream.index]) if packet.size)
     kind = {"mjpeg": "jpeg"}.get(stream.codec_context.name, stream.codec_context.name)
-    container.add_attachment(f"cover.{kind}", f"image/{kind}", bytes(cover))
+    called = stream.metadata.get("filename") or f"cover.{kind.replace('jpeg', 'jpg')}"  # as Matroska names it
+    container.add_attachment(called, f"image/{kind}", bytes(cover))
 
 
 def _takes(muxer: str, stream: av.stream.Stream) -> bool:
@@ -178,16 +183,45 @@ def _takes(muxer: str, stream: av.stream.Stream) -> bool:
     return True
 
 
-def _add_sound(container: av.container.OutputContainer, stream: av.AudioStream, codec: str) -> av.AudioStream:
-    rates = av.Codec(codec, "w").audio_rates
-    rate = stream.codec_context.sample_rate
+def _add_sound(
+    container: av.container.OutputContainer, stream: av.AudioStream, track: Track, muxer: str
+) -> av.AudioStream | None:
+    """A stream for the sound encoded again; None where no encoder takes its channels."""
+    decoder = stream.codec_context
+    if decoder.layout.name.endswith("channels") and decoder.layout.nb_channels in _LAYOUTS:
+        # Which channel is which is often not said (WMA, AVI); encoders want to know.
+        decoder.layout = _LAYOUTS[decoder.layout.nb_channels]
+    lossless = muxer != "matroska" and track.codec.startswith(_LOSSLESS)
+    for codec in (["alac"] if lossless else []) + [_SOUND[muxer]]:
+        settings = _sound_settings(decoder, codec)
+        if _opens(codec, settings):
+            out = container.add_stream(codec, rate=settings["sample_rate"])
+            for key, value in settings.items():
+                setattr(out.codec_context, key, value)
+            return out
+    return None
+
+
+def _sound_settings(decoder: av.AudioCodecContext, codec: str) -> dict[str, object]:
+    rates, rate = av.Codec(codec, "w").audio_rates, decoder.sample_rate
     if rates and rate not in rates:
         rate = min(rates, key=lambda r: (r < rate, abs(r - rate)))
-    out = container.add_stream(codec, rate=rate)
-    out.codec_context.layout = stream.codec_context.layout.name
+    settings = {"sample_rate": rate, "layout": decoder.layout.name}
     if codec == "aac":
-        out.codec_context.bit_rate = _BIT_RATE * stream.codec_context.layout.nb_channels
-    return out
+        settings["bit_rate"] = _BIT_RATE * decoder.layout.nb_channels
+    return settings
+
+
+def _opens(codec: str, settings: dict[str, object]) -> bool:
+    trial = av.CodecContext.create(codec, "w")
+    trial.format = trial.codec.audio_formats[0]
+    for key, value in settings.items():
+        setattr(trial, key, value)
+    try:
+        trial.open()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def _flow(source: av.container.InputContainer, carriers: dict[int, Carrier], messages: list[str]) -> Iterator[Timed]:
@@ -217,6 +251,7 @@ class Copy:
         self._cover = bool(stream.disposition & Disposition.attached_pic)
         self._audio = stream.type == "audio"
         self._clock = _SampleClock(stream) if self._audio else None
+        self._begun = False
 
     def feed(self, packet: av.Packet) -> list[av.Packet]:
         """The packet with the result's times, or nothing where it lies outside the span."""
@@ -237,8 +272,13 @@ class Copy:
         if span.stop is not None and packet.pts * base >= span.stop:
             self.done = True
             return []
-        if span.trimmed and not self._reaches(packet.pts * base, (packet.duration or 0) * base):
+        begin, duration = packet.pts * base, (packet.duration or 0) * base
+        if span.trimmed and not self._reaches(begin, duration):
             return []
+        # What the source's edit list hides stays out, but for what the decoder warms up on.
+        if packet.is_discard and (self._begun or begin + 2 * duration <= span.origin):
+            return []
+        self._begun |= not packet.is_discard
         origin = round(span.origin / base)
         if span.trimmed and not self._audio and packet.pts < origin:  # a subtitle that is on already
             packet.duration = max(0, packet.pts + (packet.duration or 0) - origin)

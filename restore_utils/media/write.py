@@ -23,8 +23,9 @@ from av.video.frame import PictureType
 from restore_utils.errors import DiskFullError, OutputError
 from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import from_rgb
+from restore_utils.media.container import url
 from restore_utils.media.convert import convert
-from restore_utils.media.encoding import CODECS, Encoding, colour_for, pixel_format_for
+from restore_utils.media.encoding import CODECS, Encoding, colour_for, pixel_format_for, unmastered
 from restore_utils.media.planes import Layout, arrays, layout, new_frame
 from restore_utils.media.read import Frame
 
@@ -66,7 +67,7 @@ class SegmentInfo:
 def segment_info(path: Path) -> SegmentInfo:
     """Of a segment that a Writer finished; OutputError for any other file."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(url(path)) as container:
             return SegmentInfo.loads(container.metadata[_KEY])
     except (av.FFmpegError, KeyError, TypeError, ValueError) as error:
         raise OutputError(f"{path} is not a finished segment: remove it and run again") from error
@@ -134,11 +135,11 @@ class Writer:
         self._clip, self._encoding, self._mask_film = clip, encoding, mask_film
         self.pixel_format, message = pixel_format_for(encoding, clip, width, height)
         self.colour = colour_for(encoding, clip, self.pixel_format, height)
-        if message and not mask_film:
-            self.messages.append(message)
+        if not mask_film:
+            self.messages.extend(line for line in (message, unmastered(encoding, clip)) if line)
         self._container: av.container.OutputContainer | None = None
         self._stream: av.VideoStream | None = None
-        self._first = 0
+        self._first, self._completed = 0, False
         with writing(self.path):
             self.part.open("wb").close()
 
@@ -198,7 +199,9 @@ class Writer:
 
     def _open(self, source: Frame) -> None:
         codec, video = CODECS[self._encoding.codec], self._clip.video
-        options = self._encoding.options(self.width, self.height, self.pixel_format, self.colour)
+        options = self._encoding.options(
+            self.width, self.height, self.pixel_format, self.colour, None if self._mask_film else video.mastering
+        )
         matrix = self.colour.matrix if self.colour.tagged else _UNTAGGED
         self._first = source.pts
         info = SegmentInfo(
@@ -214,7 +217,7 @@ class Writer:
             options=options,
         )
         timescale = {"video_track_timescale": str(source.time_base.denominator)} if codec.container == "mov" else {}
-        self._container = av.open(str(self.part), "w", format=codec.container, container_options=timescale)
+        self._container = av.open(url(self.part), "w", format=codec.container, container_options=timescale)
         self._container.metadata[_KEY] = info.dumps()
         self._stream = self._container.add_stream(codec.encoder, rate=video.rate, options=options)
         context = self._stream.codec_context
@@ -240,14 +243,21 @@ class Writer:
         with writing(self.path):
             self._container.mux(self._stream.encode(frame))
 
+    def complete(self) -> None:
+        """Write all that is left; the segment is whole then, under the name `part`."""
+        if self._completed:
+            return
+        if self._stream is None:
+            raise OutputError(f"no frame was given to {self.path}: there is nothing to write")
+        self._encode(None)
+        with writing(self.path):
+            self._container.close()
+        self._completed = True
+
     def close(self) -> None:
-        """Finish the segment. What fails here leaves nothing."""
+        """Finish the segment under its name. What fails here leaves nothing."""
         try:
-            if self._stream is None:
-                raise OutputError(f"no frame was given to {self.path}: there is nothing to write")
-            self._encode(None)
-            with writing(self.path):
-                self._container.close()
+            self.complete()
             finish(self.part, self.path)
         except BaseException:
             self.abort()
