@@ -272,7 +272,7 @@ def main() -> int:
             return 2
         raise
     if code == _INTERRUPTED:  # which Typer gives back itself for Ctrl-C
-        _say("stopped; what is finished is kept: run the same line again to go on")
+        _say("stopped; what a job has finished is kept: run the same line again to go on")
     return code
 
 

@@ -183,5 +183,5 @@ def test_an_interrupted_run_ends_with_130_and_says_how_to_go_on(run, film, monke
     monkeypatch.setattr(Writer, "write", interrupted)
     code, _, said = run("restore", film, "out.mkv")
     assert code == 130
-    assert "what is finished is kept" in said[-1]
+    assert "has finished is kept" in said[-1]
     assert not list(tmp_path.glob("out.mkv.job/segments/*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ PACKAGE = Path(__file__).parents[1] / "restore_utils"
 # A module may import from the layers below its own, and from its own.
 LAYERS = [
     ("errors", "version"),
-    ("prefetch", "tiles", "ffmpeg", "download", "checkpoint", "weights", "losses", "archs"),
+    ("prefetch", "tiles", "options", "precision", "ffmpeg", "download", "checkpoint", "weights", "archs"),
     ("media", "stream"),
-    ("adapters", "contract", "analyse", "score", "show", "damage", "recipes", "sources", "classic", "wrappers"),
-    ("film", "image_models", "assemble", "degrade"),
+    ("adapters", "contract", "analyse", "score", "damage", "recipes", "sources", "classic", "wrappers"),
+    ("show", "film", "video_models", "image_models", "assemble", "degrade"),
     ("zoo", "evidence", "folder", "pairs"),
     ("plan", "report", "progress"),
     ("job",),
-    ("restoration", "forms", "colab"),
+    ("restoration", "colab"),
+    ("forms",),
     ("demo", "cli"),
     ("__main__",),
 ]
@@ -31,6 +33,7 @@ def modules() -> list[Path]:
 
 
 def top(path: Path) -> str:
+    """The module or package of the first level that a file belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -72,3 +75,9 @@ def test_fastai_is_imported_by_training_alone():
     for path in modules():
         if top(path) not in ("train",):
             assert not any(n.split(".")[0] == "fastai" for n in imports(path, on_use=False)), path
+
+
+def test_every_package_is_installed():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    folders = {p.parent.relative_to(PACKAGE.parent).as_posix().replace("/", ".") for p in PACKAGE.rglob("__init__.py")}
+    assert sorted(folders | {"restore_utils.models"}) == project["tool"]["setuptools"]["packages"]

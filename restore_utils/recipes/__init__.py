@@ -24,7 +24,7 @@ from restore_utils.damage import FAULTS, GAUGES
 from restore_utils.damage.fault import MAX_STRENGTH
 from restore_utils.errors import OptionError
 
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
