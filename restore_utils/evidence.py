@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import cv2
@@ -56,8 +58,8 @@ class Evidence:
             full = np.ones(rgb.shape[1:], np.float32) if mask is None else mask
             self.mask = _shrink((full * 255).astype(np.uint8), self.after.shape[1])
 
-    def save(self, path: Path) -> None:
-        """Write as one .npz, whole or not at all."""
+    def save(self, path: Path, seal: str = "") -> None:
+        """Write as one .npz, whole or not at all, with a text that `read_seal` gives back."""
         pictures = {}
         if self.best is not None:
             for name in ("before", "after", "mask"):
@@ -69,6 +71,7 @@ class Evidence:
             repaired=self.repaired,
             touched=self.touched,
             luma=self.luma,
+            seal=np.array(seal),
             **pictures,
         )
         os.replace(part, path)
@@ -85,6 +88,18 @@ class Evidence:
                 for name in ("before", "after", "mask"):
                     setattr(evidence, name, cv2.imdecode(data[name], cv2.IMREAD_UNCHANGED))
         return evidence
+
+
+def read_seal(path: Path) -> str | None:
+    """The text that was saved with the evidence; None where the file is missing or damaged."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            if parts.testzip():
+                return None
+        with np.load(path) as data:
+            return str(data["seal"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def brightness(rgb: np.ndarray) -> float:

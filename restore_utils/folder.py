@@ -110,8 +110,11 @@ def _check(state: dict) -> None:
 def write_state(folder: Path, state: dict) -> None:
     """Replace job.json as a whole."""
     part = folder / "job.json.part"
-    part.write_text(json.dumps(state, indent=1))
-    finish(part, folder / "job.json")
+    try:
+        part.write_text(json.dumps(state, indent=1))
+        finish(part, folder / "job.json")
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

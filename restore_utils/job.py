@@ -110,19 +110,27 @@ class Job:
         cell = lcm(*(model.grid or size.length for model, size in zip(models, sizes, strict=True)))
         ranges = plan_segments(self.analysis.shots, first, stop, settings.segment_frames, cell)
         segments = tuple(Segment(a, b, segment_name(a, b, recipe)) for a, b in ranges)
-        said = [line for line in (self._fields(), said, unmastered(settings.encoding, self.clip)) if line]
+        said = [line for line in (*self._oddities(), said, unmastered(settings.encoding, self.clip)) if line]
         messages = (*self.clip.messages, *self.analysis.messages, *said)
         return Plan(settings, segments, tuple(models), sizes, device, width, height, recipe, messages)
 
-    def _fields(self) -> str | None:
-        """One line on a film that is, or claims to be, interlaced."""
-        name, found = self.clip.path.name, self.analysis.interlaced
-        if found != "progressive":
-            first = "top" if found == "tff" else "bottom"
-            return f"{name}: is interlaced ({first} field first); deinterlaced, one frame for each"
-        if self.clip.video.field_order in ("tt", "bb", "tb", "bt"):
-            return f"{name}: is marked as interlaced, but whole frames were measured; nothing is deinterlaced"
-        return None
+    def _oddities(self) -> Iterator[str]:
+        """One line for each thing that makes this film unlike others: fields, hardly any frames, a wrong header."""
+        name, video, index = self.clip.path.name, self.clip.video, self.analysis.index
+        if self.analysis.interlaced != "progressive":
+            first = "top" if self.analysis.interlaced == "tff" else "bottom"
+            yield f"{name}: is interlaced ({first} field first); deinterlaced, one frame for each"
+        elif video.field_order in ("tt", "bb", "tb", "bt"):
+            yield f"{name}: is marked as interlaced, but whole frames were measured; nothing is deinterlaced"
+        if len(index) <= 2:
+            frames = "1 frame" if len(index) == 1 else "2 frames"
+            yield f"{name}: has {frames} only; what needs frames before and after leaves them as they are"
+        length = (int(index.pts[-1]) - int(index.pts[0])) * index.time_base + 1 / video.rate
+        claimed = self.clip.duration
+        if claimed is None:
+            yield f"{name}: its header tells no duration; its pictures last {float(length):.2f} s"
+        elif not length / 2 - 1 <= claimed <= 2 * length + 1:
+            yield f"{name}: its header tells {float(claimed):.2f} s, its pictures last {float(length):.2f} s"
 
     def _models(self, settings: Settings, device: torch.device) -> list[FrameModel]:
         models = [model for spec in settings.models for model in build(spec, device=device)]
@@ -231,7 +239,7 @@ class Job:
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise DiskFullError(
-                f"about {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free in {self.folder}: free some "
+                f"about {needed / 1e9:.3g} GB are needed and {free / 1e9:.3g} GB are free in {self.folder}: free some "
                 "space, choose another folder with --work, or a smaller --codec"
             )
 

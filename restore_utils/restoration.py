@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import time
@@ -15,16 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from .analyse import worst_seconds
+from .errors import OutputError
 from .folder import Progress
 from .job import Job, Plan, open_job
 from .media.mux import check_output, is_images
 from .media.probe import probe
 from .media.write import Encoding
-from .plan import Settings, frame_range, parse_time
+from .plan import Settings, choose_device, frame_range, parse_time
 from .report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
 from .score import Scores, score
 from .show import stack_clips
 from .sources import fetch
+from .zoo import build
 from .zoo import models as zoo_models
 
 TRY_SECONDS = 5
@@ -127,13 +130,20 @@ def restore_film(
     """
     out = Path(out)
     settings = replace(settings or settings_for(out), mask=mask_out is not None)
+    if out.name in ("", ".."):
+        raise OutputError("no name for the result: give one such as film.mkv")
     work = Path(work) if work else out.with_name(f"{out.name}.job")
     page = Path(report) if report else out.with_name(f"{out.name}.html")
+    _check_places(out, page, Path(mask_out) if mask_out else None)
+    for spec in settings.models:  # a wrong name is to be said before hours of download and analysis
+        build(spec, device=choose_device(settings.device))
     path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
     clip = probe(path)
     check_output(out, clip, settings.encoding)
     if mask_out:
         check_output(mask_out, clip, Encoding("ffv1"))
+    if page.exists() and path.exists() and page.samefile(path):
+        raise OutputError(f"{page} is the source itself: choose another name for the report")
     with open_job(path, work, progress) as job:
         if only_worst:
             settings = _worst(job, settings)
@@ -165,6 +175,18 @@ def restore_film(
             scores = score(reference, out, offset=done.start_s, progress=progress and partial(progress, "score"))
         write_report(page, _report(job, plan, done, str(source), scores))
     return done
+
+
+def _check_places(out: Path, page: Path, mask: Path | None) -> None:
+    """Whether the results have places of their own, and the report one that can be written."""
+    if mask and mask.resolve() == out.resolve():
+        raise OutputError(f"{mask} is the result itself: choose another name for the film of masks")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{page}: the report is a page, choose a name that ends in .html")
+    folder = page.absolute().parent
+    elsewhere = folder != out.absolute().parent
+    if page.is_dir() or (elsewhere and not (folder.is_dir() and os.access(folder, os.W_OK))):
+        raise OutputError(f"{page} cannot be written: choose another place for the report")
 
 
 def _worst(job: Job, settings: Settings) -> Settings:

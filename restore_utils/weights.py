@@ -12,16 +12,19 @@ import hashlib
 import json
 import logging
 import os
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from html.parser import HTMLParser
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
 
 from .checkpoint import Checkpoint, metadata, read
-from .download import DownloadError, Progress, discard, download
+from .download import Answer, DownloadError, Progress, Transfer, discard, land
 from .errors import DiskFullError, ModelError, OutputError
 
 try:
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 __all__ = ["Checkpoint", "WeightFile", "fetch", "find", "fingerprint", "folders", "metadata", "read", "save", "verify"]
 
 _PACKAGE = Path(__file__).parent
+_DRIVE = {"drive.google.com", "drive.usercontent.google.com", "docs.google.com"}
+_LARGEST = 16 << 30  # bytes, where the size is not known beforehand
 
 
 @dataclass(frozen=True)
@@ -110,19 +115,22 @@ def _fetch(file: WeightFile, target: Path, progress: Progress | None) -> None:
     for url in file.urls:
         log.info("fetching %s from %s", file.name, url)
         resumed = part.exists()
+        look, trusted = partial(_look, url, file.size), file.sha256 is not None
+        transfer = Transfer(
+            url, part, look, file.size or _LARGEST, size=file.size, trusted=trusted, patient=False, progress=progress
+        )
         try:
-            download(url, part, size=file.size, trusted=file.sha256 is not None, progress=progress)
+            transfer.run()
             problem = _difference(part, file)
             if problem and resumed:  # what was there before may have been the wrong half
                 discard(part)
-                download(url, part, size=file.size, trusted=True, progress=progress)
+                transfer.run()
                 problem = _difference(part, file)
         except DownloadError as error:
             problems.append(f"{url}: {error}")
             continue
         if problem is None:
-            os.replace(part, target)
-            discard(part)
+            land(part, target)
             return
         discard(part)
         problems.append(f"{url}: {problem}")
@@ -131,6 +139,54 @@ def _fetch(file: WeightFile, target: Path, progress: Progress | None) -> None:
         f"{file.name} is not here and could not be fetched ({why}): download it"
         f"{f' from {file.urls[0]}' if file.urls else ''} and put it at {target}"
     )
+
+
+def _look(url: str, size: int | None, answer: Answer) -> str | None:
+    """None if an answer is the file, the address behind it if it is Google Drive's question; else DownloadError."""
+    page = answer.kind.split(";")[0].strip().lower() in ("text/html", "application/xhtml+xml")
+    if page and answer.asked != url:
+        raise DownloadError("Google Drive answered its own confirmation with another web page")
+    if page and urllib.parse.urlsplit(url).netloc in _DRIVE:
+        return _confirmation(answer.url, answer.head.decode("utf-8", "replace"))
+    if page or answer.head.lstrip()[:1] == b"<":
+        raise DownloadError("the server answered with a web page instead of the file")
+    if None not in (size, answer.total) and answer.total != size:
+        raise DownloadError(f"the server has a file of {answer.total:,} bytes, {size:,} were expected")
+    if answer.head.startswith(b"version https://git-lfs"):
+        raise DownloadError("the server answered with a Git LFS pointer instead of the file")
+    return None
+
+
+class _Form(HTMLParser):
+    """The first form of a page: where it leads and what its hidden fields say; and its first confirming link."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action: str | None = None
+        self.link: str | None = None
+        self.fields: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "form" and self.action is None:
+            self.action = found.get("action") or ""
+        elif tag == "input" and self.action is not None and found.get("name"):
+            self.fields[found["name"]] = found.get("value") or ""
+        elif tag == "a" and "confirm=" in (found.get("href") or ""):
+            self.link = self.link or found["href"]
+
+
+def _confirmation(page_url: str, page: str) -> str:
+    """The address behind Google Drive's "cannot scan for viruses" page; DownloadError if it is another page."""
+    form = _Form()
+    form.feed(page)
+    if form.link:
+        return urllib.parse.urljoin(page_url, form.link)
+    if form.action is not None and form.fields:
+        return urllib.parse.urljoin(page_url, form.action) + "?" + urllib.parse.urlencode(form.fields)
+    if "quota" in page.lower() or "too many users" in page.lower():
+        raise DownloadError("Google Drive says that the file was fetched too often today: try tomorrow")
+    raise DownloadError("Google Drive answered with a web page instead of the file")
 
 
 def verify(path: Path, file: WeightFile) -> str:

@@ -126,6 +126,10 @@ def wrong_inputs(tmp_path, film):
         "no such folder": (["restore", film, "there/is/none/out.mkv"], "does not exist"),
         "output is input": (["restore", film, film], "source itself"),
         "container": (["restore", film, "out.xyz"], ".mkv"),
+        "no name": (["restore", film, ""], "no name"),
+        "report on a film": ([*ours, "--report", film], ".html"),
+        "report nowhere": ([*ours, "--report", "there/is/none.html"], "report"),
+        "mask is output": ([*ours, "--mask-out", "out.mkv"], "result itself"),
         "codec": ([*ours, "--codec", "divx"], "h264"),
         "codec and container": (["restore", film, "out.mp4", "--codec", "ffv1"], ".mkv"),
         "model": ([*ours, "--model", "medain"], "median"),
@@ -141,6 +145,7 @@ def wrong_inputs(tmp_path, film):
         "no argument": (["restore"], "source"),
         "no command": (["restor", film], "restore"),
         "not a job": (["assemble", "folder", "out.mkv"], "job"),
+        "not even a folder": (["assemble", "text.mp4", "out.mkv"], "job"),
         "score": (["score", film, "no.mkv"], "no such file"),
     }
 
@@ -153,6 +158,13 @@ def test_wrong_input_gets_one_line_and_leaves_nothing(run, film, tmp_path):
         assert len(said) == 1, (what, said)
         assert part in said[0], (what, said)
         assert not any(f.is_file() for f in tmp_path.glob("out*")), what
+
+
+@pytest.mark.parametrize("name", ["concat:a|b.mkv", "file:c.mkv", "100%d.mkv", "ü 'x\".mkv"])
+def test_a_name_is_only_a_name(run, film, tmp_path, name):
+    (tmp_path / name).write_bytes(film.read_bytes())
+    code, _, said = run("restore", name, f"out {name}".replace("out concat:", "concat:out"), "--model", "copy")
+    assert code == 0, said
 
 
 def test_clips_of_one_and_two_frames_come_through(run, tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import namedtuple
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,3 +211,58 @@ def test_evidence_tells_what_was_changed(film, tmp_path):
     best = max((e for e in evidence if e.best is not None), key=lambda e: e.repaired.max())
     assert best.before.shape == best.after.shape == (64, 96, 3)
     assert (best.mask > 127).any()
+
+
+@pytest.mark.parametrize("damage", ["cut", "overwritten", "empty", "no evidence", "evidence cut"])
+def test_a_finished_segment_that_was_damaged_is_made_again(film, tmp_path, undisturbed, damage):
+    assert restored(film, tmp_path / "job", tmp_path / "out.mkv") == undisturbed
+    segment = sorted((tmp_path / "job" / "segments").glob("*.nut"))[1]
+    evidence = segment.with_suffix(".npz")
+    data = segment.read_bytes()
+    if damage == "cut":
+        segment.write_bytes(data[:-80])
+    elif damage == "overwritten":
+        segment.write_bytes(data[: len(data) // 2] + b"X" * 16 + data[len(data) // 2 + 16 :])
+    elif damage == "empty":
+        segment.write_bytes(b"")
+    elif damage == "no evidence":
+        evidence.unlink()
+    else:
+        evidence.write_bytes(evidence.read_bytes()[:-100])
+    with pytest.raises(JobError, match="damaged"):
+        join_segments(tmp_path / "job", tmp_path / "again.mkv")
+    assert restored(film, tmp_path / "job", tmp_path / "again.mkv") == undisturbed
+
+
+def test_a_folder_that_was_copied_is_finished_as_it_was(film, tmp_path):
+    restored(film, tmp_path / "job", tmp_path / "out.mkv")
+    shutil.copytree(tmp_path / "job", tmp_path / "copy", copy_function=shutil.copyfile)
+    with open_job(film, tmp_path / "copy") as job:
+        assert job.missing(job.plan(settings())) == []
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"plan": 3}', '{"plan": {}}', '{"content": "x"}', '{"source": 5', ""])
+def test_a_damaged_description_of_a_job_is_said(film, tmp_path, text):
+    restored(film, tmp_path / "job", tmp_path / "out.mkv", models=("copy",))
+    (tmp_path / "job" / "job.json").write_text(text)
+    with pytest.raises(JobError, match=r"job\.json is damaged"):
+        join_segments(tmp_path / "job", tmp_path / "out.mkv")
+
+
+def test_a_damaged_analysis_is_made_again(film, tmp_path):
+    with open_job(film, tmp_path / "job") as job:
+        shots = job.analysis.shots
+    saved = tmp_path / "job" / "analysis.npz"
+    for data in (saved.read_bytes()[:500], b"", b"hello"):
+        saved.write_bytes(data)
+        with open_job(film, tmp_path / "job") as job:
+            assert job.analysis.shots == shots
+
+
+def test_what_is_odd_about_a_film_is_said(film, tmp_path):
+    with open_job(film, tmp_path / "job") as job:
+        job.analysis = replace(job.analysis, interlaced="bff")
+        assert any("interlaced (bottom field first)" in line for line in job.plan(settings()).messages)
+    short = films.shots(tmp_path / "1.mkv", lengths=(1,), size=(32, 32))
+    with open_job(short, tmp_path / "short") as job:
+        assert any("1 frame only" in line for line in job.plan(settings()).messages)

@@ -252,7 +252,7 @@ def test_rotation_moves_samples_and_changes_none(tmp_path):
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 @pytest.mark.parametrize(
-    ("codec", "size", "siting"), [("libx264", (96, 64), (0.0, 0.5)), ("libvpx-vp9", (63, 35), (0.5, 0.5))]
+    ("codec", "size", "siting"), [("libx264", (96, 64), (0.0, 0.5)), ("libvpx-vp9", (63, 35), (0.0, 0.5))]
 )
 def test_rotated_chroma_stays_in_place(tmp_path, degrees, codec, size, siting):
     shade = replace(clips.colour(), siting=siting)

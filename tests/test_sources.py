@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from restore_utils import sources
+from restore_utils import download, sources
 from restore_utils.errors import DiskFullError, OptionError, SourceError
 from restore_utils.sources import direct, page
 
@@ -134,7 +134,7 @@ def clip(tmp_path_factory) -> bytes:
 
 @pytest.fixture
 def site(clip, monkeypatch):
-    monkeypatch.setattr(direct, "PAUSE_S", 0.0)
+    monkeypatch.setattr(download, "PAUSE_S", 0.0)
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     server = Site(clip)
@@ -196,11 +196,11 @@ def test_broken_transfer_goes_on_where_it_ended(site, clip, tmp_path):
 
 
 def test_resumes_in_a_later_run_and_starts_over_when_the_file_changed(site, clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(direct, "ATTEMPTS", 0)
+    monkeypatch.setattr(download, "ATTEMPTS", 0)
     with pytest.raises(SourceError, match="run again"):
         sources.fetch(f"{site.url}/drops", tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(direct, "PAUSE_S", 0.0)
+    monkeypatch.setattr(download, "PAUSE_S", 0.0)
     site.tag, site.clip = "b", clip[:-8] + b"\0" * 8
     assert sources.fetch(f"{site.url}/drops", tmp_path).read_bytes() == site.clip
 

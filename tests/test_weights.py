@@ -157,7 +157,7 @@ def models(tmp_path, monkeypatch):
     folder = tmp_path / "models"
     monkeypatch.setenv("RESTORE_MODELS", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(download, "_PAUSE_S", 0)
+    monkeypatch.setattr(download, "PAUSE_S", 0)
     return folder
 
 
@@ -214,8 +214,9 @@ def test_without_a_hash_a_part_is_continued_only_if_the_file_is_the_same(server,
     unknown = file_at(server.url("ok"), size=None, sha256=None)
     models.mkdir()
     (models / "net.pth.part").write_bytes(OTHER[:60_000])
-    (models / "net.pth.part.from").write_text(json.dumps({"url": server.url("ok"), "etag": '"older"'}))
+    (models / "net.pth.part.json").write_text(json.dumps({"url": server.url("ok"), "validator": '"older"'}))
     assert weights.fetch(unknown).read_bytes() == CONTENT
+    assert server.asked == [("/ok", "bytes=60000-")]  # and the server said that it has changed
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_server_that_always_breaks_off_is_given_up(server):
 
 
 def test_google_drive_confirmation_is_followed(server, monkeypatch):
-    monkeypatch.setattr(download, "_DRIVE", {f"127.0.0.1:{server.server_port}"})
+    monkeypatch.setattr(weights, "_DRIVE", {f"127.0.0.1:{server.server_port}"})
     assert weights.fetch(file_at(server.url("drive?id=123"))).read_bytes() == CONTENT
     with pytest.raises(ModelError, match="fetched too often today"):
         weights.fetch(WeightFile("more.pth", (server.url("quota?id=123"),)))

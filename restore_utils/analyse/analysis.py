@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,7 @@ PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 @dataclass
 class Analysis:
-    """Measurements of every frame of a film. Brightness is in [0, 1], lengths are in pixels of the full-size picture."""
+    """Measurements of every frame of a film. Brightness is in [0, 1], lengths are in pixels of the full picture."""
 
     index: FrameIndex
     shots: list[tuple[int, int]]
@@ -70,7 +71,7 @@ class Analysis:
             JobError: it is of another version, or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 facts = json.loads(str(file["facts"]))
                 if facts["version"] != VERSION:
                     raise JobError(f"{path} is of another version of this program: delete it, it will be made again")
@@ -79,10 +80,8 @@ class Analysis:
                     *(file[f"index.{name}"] for name in _INDEX),
                     time_base=Fraction(facts["time_base"]),
                 )
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, JobError | FileNotFoundError):
-                raise
-            raise JobError(f"{path} cannot be read ({error}): delete it, it will be made again") from error
+        except (EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise JobError(f"{path} is damaged ({error}): delete it, it will be made again") from error
         return cls(
             index=index,
             shots=[(int(a), int(b)) for a, b in facts["shots"]],

@@ -20,10 +20,10 @@ SHORTEST = 5
 """Frames: nothing shorter is a shot."""
 LOOK = 3
 """Frames on each side of a proposed cut that are held against each other."""
-ALIKE = 0.6
+ALIKE = 0.8
 """Correlation above which two pictures show the same scene."""
-BLACK = 10
-"""Mean grey level of 255 below which a fade has ended in black."""
+BLANK = 4
+"""Standard deviation in grey levels of 255 below which a picture is blank: a fade has ended there."""
 
 
 class CutFinder:
@@ -34,7 +34,7 @@ class CutFinder:
         self._hard = AdaptiveDetector(
             adaptive_threshold=2.0, min_scene_len=SHORTEST, window_width=2, min_content_val=18.0, luma_only=True
         )
-        self._fades = ThresholdDetector(threshold=BLACK, min_scene_len=SHORTEST, fade_bias=0.0)
+        self._fades = ThresholdDetector(threshold=BLANK, min_scene_len=SHORTEST, fade_bias=0.0)
         self._recent: deque[np.ndarray] = deque(maxlen=2 * LOOK)
         self._n = 0
         self._cuts: set[int] = set()
@@ -49,7 +49,9 @@ class CutFinder:
         for cut in self._hard.process_frame(time, cv2.merge([equal] * 3)):
             if self._parted(cut.frame_num):
                 self._cuts.add(cut.frame_num)
-        self._cuts.update(cut.frame_num for cut in self._fades.process_frame(time, cv2.merge([small] * 3)))
+        # The detector compares a mean with its threshold: given the contrast it knows black and white, dim or fogged.
+        contrast = np.full((1, 1, 3), float(small.std()))
+        self._cuts.update(cut.frame_num for cut in self._fades.process_frame(time, contrast))
 
     def shots(self) -> list[tuple[int, int]]:
         """(first, stop) of each shot among the frames seen."""

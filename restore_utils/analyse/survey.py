@@ -9,19 +9,16 @@ import cv2
 import numpy as np
 
 from ..errors import SourceError
-from ..media.planes import arrays
+from ..media.deinterlace import FieldOrder
 from ..media.probe import Clip
-from ..media.read import Frame, Reader
+from ..media.read import Reader
 from ..prefetch import prefetch
 from . import pictures
 from .analysis import PERCENTILES, Analysis
 from .cuts import CutFinder
-from .fields import FieldTest
 
 SIDE = 320
 """Longer side in pixels of the pictures that are measured."""
-FIELDS_EVERY = 8
-"""Of so many frames two are looked at for combing."""
 PROGRESS_EVERY = 10
 SAME = 0.4
 """Grey levels of 255: the largest mean difference of a block between two frames that are surely the same picture."""
@@ -43,12 +40,12 @@ def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = 
     """
     scale = min(1.0, SIDE / max(clip.video.width, clip.video.height))
     size = (max(1, round(clip.video.width * scale)), max(1, round(clip.video.height * scale)))
-    survey = _Survey(clip, size)
+    survey, fields = _Survey(clip, size), FieldOrder()
     total = clip.video.frames or (round(clip.duration * clip.video.rate) if clip.duration else None)
     with Reader(clip) as reader:
-        with prefetch(_small(reader, size), depth=8) as frames:
-            for n, (gray, luma) in enumerate(frames):
-                survey.add(gray, luma)
+        with prefetch(_small(reader, size, fields), depth=8) as frames:
+            for n, gray in enumerate(frames):
+                survey.add(gray)
                 if progress and n % PROGRESS_EVERY == 0:
                     progress(n, max(total, n) if total else None)
         if not survey.count:
@@ -61,24 +58,17 @@ def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = 
         shots=survey.cuts.shots(),
         stats=survey.stats(),
         border=survey.border(),
-        interlaced=survey.fields.verdict(),
+        interlaced=fields.verdict(clip.video.field_order),
         lost=reader.lost,
         messages=tuple(reader.messages),
     )
 
 
-def _small(reader: Reader, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Small luma of each frame, and of some frames a strip of the full-size luma with every line."""
+def _small(reader: Reader, size: tuple[int, int], fields: FieldOrder) -> Iterator[np.ndarray]:
+    """Small luma of each frame; its lines are looked at for fields on the way."""
     for frame in reader:
-        yield frame.gray(*size), _strip(frame) if frame.n % FIELDS_EVERY < 2 else None
-
-
-def _strip(frame: Frame) -> np.ndarray:
-    """Some columns of the middle half of a frame's luma (green, where it is RGB), every line, in 8-bit steps."""
-    plane = arrays(frame.planes)[0]
-    width = plane.shape[1]
-    strip = plane[:, width // 4 : width - width // 4 : max(1, width // 320)]
-    return strip / np.float32(1 << frame.planes.format.components[0].bits - 8)
+        fields.add(frame.planes)
+        yield frame.gray(*size)
 
 
 class _Survey:
@@ -88,16 +78,14 @@ class _Survey:
         self.full = (clip.video.width, clip.video.height)
         self.size = size
         self.cuts = CutFinder(clip.video.rate)
-        self.fields = FieldTest()
         self.count = 0
         self._light, self._pairs, self._dirt = array("f"), array("f"), array("f")
         self._before: np.ndarray | None = None  # the last frame
         self._aligned: np.ndarray | None = None  # the one before it, moved onto it
-        self._strip: np.ndarray | None = None
         self._sum = np.zeros(size[::-1], np.float64)
         self._summed = 0
 
-    def add(self, gray: np.ndarray, strip: np.ndarray | None) -> None:
+    def add(self, gray: np.ndarray) -> None:
         """Measure the next frame."""
         self.cuts.add(gray)
         self._light.extend(_light(gray))
@@ -105,12 +93,10 @@ class _Survey:
             self._pairs.extend((0, 0, 1, 0, 255))
         else:
             self._pair(self._before, gray)
-            if strip is not None and self._strip is not None:
-                self.fields.add(self._strip, strip)
         if self._summed == 0 or gray.mean() > 24:
             self._sum += gray
             self._summed += 1
-        self._before, self._strip = gray, strip
+        self._before = gray
         self.count += 1
 
     def _pair(self, before: np.ndarray, here: np.ndarray) -> None:

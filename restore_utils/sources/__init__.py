@@ -17,8 +17,9 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from restore_utils.download import Progress
 from restore_utils.errors import OptionError, OutputError, SourceError
-from restore_utils.sources.direct import Progress, download, short
+from restore_utils.sources.direct import download, short
 from restore_utils.sources.page import download_page
 
 HEIGHTS = (144, 240, 360, 480, 720, 1080)  # lines that a page may be asked for; None: the best it has

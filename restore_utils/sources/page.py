@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from restore_utils.errors import DiskFullError, OutputError, SourceError
+from restore_utils.download import BLOCK, TIMEOUT_S, Progress, log, writing
+from restore_utils.errors import SourceError
 from restore_utils.ffmpeg import binary
-from restore_utils.sources.direct import BLOCK, MAX_BYTES, TIMEOUT_S, Progress, log, short, sniff
+from restore_utils.sources.direct import MAX_BYTES, short, sniff
 
 # Plain files and segments that yt-dlp fetches itself; no rtmp, no websocket, no external program.
 PROTOCOLS = {"http", "https", "m3u8", "m3u8_native", "http_dash_segments", "http_dash_segments_generator"}
@@ -64,7 +64,7 @@ def download_page(url: str, folder: Path, key: str, height: int | None, progress
         "progress_hooks": [tell],
     }
     try:
-        with yt_dlp.YoutubeDL(options) as downloader:
+        with writing(work), yt_dlp.YoutubeDL(options) as downloader:
             info = downloader.extract_info(url, download=False)
             info = next((entry for entry in info.get("entries") or ()), None) if "entries" in info else info
             _check_page(url, info)
@@ -72,9 +72,6 @@ def download_page(url: str, folder: Path, key: str, height: int | None, progress
             got = downloader.process_ie_result(info, download=True).get("requested_downloads") or [{}]
     except yt_dlp.utils.YoutubeDLError as error:
         raise SourceError(_page_error(url, str(error))) from error
-    except OSError as error:
-        full = DiskFullError if error.errno == errno.ENOSPC else OutputError
-        raise full(f"{work}: {error.strerror or error}; make room or choose another folder") from error
     return _landed(url, work, got[0].get("filepath"), folder / key)
 
 
