@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from .clips import hd_clip
+from benchmarks.clips import hd_clip
 
 
 def resident(pid: int) -> int:

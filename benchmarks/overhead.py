@@ -10,11 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.clips import ffmpeg, footage, hd_clip
 from restore_utils.job import open_job
 from restore_utils.media.write import Encoding
 from restore_utils.plan import Settings
-
-from .clips import ffmpeg, footage, hd_clip
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The picture of the README: the frame of the demo that was changed most, before, after, and what was changed.
 
-    make demo && python -m benchmarks.picture out/demo docs/demo.jpg
+make demo && python -m benchmarks.picture out/demo docs/demo.jpg
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .errors import RestoreError
-from .version import __version__
+from restore_utils.errors import RestoreError
+from restore_utils.version import __version__
 
 if TYPE_CHECKING:
-    from .progress import text_progress
-    from .restoration import Restoration, restore_film, settings_for
+    from restore_utils.progress import text_progress
+    from restore_utils.restoration import Restoration, restore_film, settings_for
 
 __all__ = ["Restoration", "RestoreError", "__version__", "restore_film", "settings_for", "text_progress"]
 

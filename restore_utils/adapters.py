@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .stream import FrameModel, Result, Shot
+from restore_utils.stream import FrameModel, Result, Shot
 
 ENDS = ("replicate", "reflect", "new_info")
 

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .errors import ModelError
+from restore_utils.errors import ModelError
 
 _LARGEST_HEADER = 32 << 20  # bytes: a safetensors header or a pickle of a hundred thousand tensors
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of files that torch.save wrote before torch 1.6

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .errors import RestoreError
+from restore_utils.errors import RestoreError
 
 app = typer.Typer(
     add_completion=False,
@@ -68,8 +68,8 @@ def restore(
     try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
 ) -> None:
     """Restore a film. Run the same line again to go on after an interruption."""
-    from .progress import text_progress
-    from .restoration import restore_film, settings_for
+    from restore_utils.progress import text_progress
+    from restore_utils.restoration import restore_film, settings_for
 
     settings = settings_for(
         out,
@@ -106,7 +106,7 @@ def assemble(
     source: Annotated[Path | None, typer.Option(help="Where the source lies now, if it was moved.")] = None,
 ) -> None:
     """Join the finished segments of a job and the source's sound into a film, without encoding again."""
-    from .folder import join_segments
+    from restore_utils.folder import join_segments
 
     for message in join_segments(work, out, source=source):
         _say(message)
@@ -119,7 +119,7 @@ def clean(
     remove: Annotated[bool, typer.Option(help="Remove them.")] = False,
 ) -> None:
     """List the finished segments that the last settings of a job do not use, or remove them."""
-    from .folder import old_segments, remove_old_segments
+    from restore_utils.folder import old_segments, remove_old_segments
 
     if remove:
         _say(f"{remove_old_segments(work) / 1e6:.1f} MB are free again")
@@ -133,7 +133,7 @@ def clean(
 @app.command()
 def probe(clip: Path, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Tell what a film is: picture, sound, colours, timing."""
-    from .media.probe import probe as look
+    from restore_utils.media.probe import probe as look
 
     facts = look(clip)
     if as_json:
@@ -162,7 +162,7 @@ def probe(clip: Path, as_json: Annotated[bool, typer.Option("--json", help="For 
 @app.command()
 def models() -> None:
     """List the models: what they do, whether they are here, their licence."""
-    from .zoo import models as entries
+    from restore_utils.zoo import models as entries
 
     table = Table(box=None)
     for heading in ("name", "what it does", "here", "licence"):
@@ -183,8 +183,8 @@ def compare(
     seconds: Annotated[float | None, typer.Option(help="Length of a preview; 10 at most.")] = None,
 ) -> None:
     """Put two films beside each other, with a moving wipe, or as a short preview."""
-    from .assemble import compare as put_together
-    from .progress import text_progress
+    from restore_utils.assemble import compare as put_together
+    from restore_utils.progress import text_progress
 
     with text_progress() as progress:
         put_together(before, after, out, mode=mode.value, seconds=seconds, progress=partial(progress, "compare"))
@@ -198,8 +198,8 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Measure a result against a clean film: PSNR, SSIM, flicker, VMAF where there is one."""
-    from .progress import text_progress
-    from .score import score as measure
+    from restore_utils.progress import text_progress
+    from restore_utils.score import score as measure
 
     with text_progress() as progress:
         scores = measure(reference, result, progress=partial(progress, "score"))
@@ -216,8 +216,8 @@ def degrade(
     overlay: Annotated[Path | None, typer.Option(help="A film of grain or dust for the recipe star-wars.")] = None,
 ) -> None:
     """Ruin a clean film in the way film is ruined."""
-    from .degrade import degrade as ruin
-    from .progress import text_progress
+    from restore_utils.degrade import degrade as ruin
+    from restore_utils.progress import text_progress
 
     with text_progress() as progress:
         for message in ruin(
@@ -235,8 +235,8 @@ def pairs(
     count: Annotated[int, typer.Option(help="How many pairs.")] = 10_000,
 ) -> None:
     """Make a training set from clean footage."""
-    from .pairs import make_pairs
-    from .progress import text_progress
+    from restore_utils.pairs import make_pairs
+    from restore_utils.progress import text_progress
 
     if len(sources) < 2:
         raise typer.BadParameter("pairs needs at least one clean film and the folder for the set")

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import ModelError
-from .stream import FrameModel, Frames, Result, RunSize, Shot, restore
+from restore_utils.errors import ModelError
+from restore_utils.stream import FrameModel, Frames, Result, RunSize, Shot, restore
 
 TOLERANCE = 1 / 255  # another run length may change rounding, no more
 

@@ -16,13 +16,13 @@ import av
 import cv2
 import numpy as np
 
-from . import sources
-from .assemble import compare
-from .degrade import degrade
-from .folder import Progress
-from .progress import text_progress
-from .restoration import restore_film
-from .score import score
+from restore_utils import sources
+from restore_utils.assemble import compare
+from restore_utils.degrade import degrade
+from restore_utils.folder import Progress
+from restore_utils.progress import text_progress
+from restore_utils.restoration import restore_film
+from restore_utils.score import score
 
 WIDTH, HEIGHT, RATE = 480, 360, 24
 RECIPE, SEED = "demo", 4

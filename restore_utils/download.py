@@ -24,8 +24,8 @@ from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .errors import DiskFullError, OutputError, RestoreError
-from .version import __version__
+from restore_utils.errors import DiskFullError, OutputError, RestoreError
+from restore_utils.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .media.read import Frame
+from restore_utils.media.read import Frame
 
 _PICTURE_WIDTH = 960
 _REPAIRED = 0.5  # of the mask: from here on a pixel counts as replaced rather than corrected

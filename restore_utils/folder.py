@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
-from .errors import JobError, SourceError
-from .evidence import read_seal
-from .media.mux import join
-from .media.probe import Clip, probe
-from .media.write import finish
+from restore_utils.errors import JobError, SourceError
+from restore_utils.evidence import read_seal
+from restore_utils.media.mux import join
+from restore_utils.media.probe import Clip, probe
+from restore_utils.media.write import finish
 
 Progress = Callable[[str, int, int | None], None]
 """Called as progress(what, done, total) with frames or bytes; total None where it is not known."""

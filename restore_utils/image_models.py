@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .adapters import per_frame
-from .errors import ModelError, OptionError
-from .precision import place
-from .stream import FrameModel
-from .wrappers import RENDER_STEP, RenderSize
+from restore_utils.adapters import per_frame
+from restore_utils.errors import ModelError, OptionError
+from restore_utils.precision import place
+from restore_utils.stream import FrameModel
+from restore_utils.wrappers import RENDER_STEP, RenderSize
 
 _REACH = {"SUPPORTED": 32, "DISCOURAGED": 64}
 """Pixels given to a tile on each side, by what spandrel says of tiles; networks that tile by themselves get none.

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .analyse import Analysis, analyse
-from .errors import DiskFullError, JobError, OutputError
-from .evidence import Evidence, brightness
-from .folder import (
+from restore_utils.analyse import Analysis, analyse
+from restore_utils.errors import DiskFullError, JobError, OutputError
+from restore_utils.evidence import Evidence, brightness
+from restore_utils.folder import (
     Progress,
     content_hash,
     evidence_file,
@@ -34,12 +34,12 @@ from .folder import (
     segment_file,
     write_state,
 )
-from .media.encoding import unmastered
-from .media.mux import join
-from .media.probe import Clip, probe
-from .media.read import Frame, Reader
-from .media.write import Encoding, Writer, pixel_format_for
-from .plan import (
+from restore_utils.media.encoding import unmastered
+from restore_utils.media.mux import join
+from restore_utils.media.probe import Clip, probe
+from restore_utils.media.read import Frame, Reader
+from restore_utils.media.write import Encoding, Writer, pixel_format_for
+from restore_utils.plan import (
     Segment,
     Settings,
     bytes_needed,
@@ -51,10 +51,10 @@ from .plan import (
     run_sizes,
     segment_name,
 )
-from .prefetch import prefetch
-from .stream import FrameModel, RunSize, Shot, restore
-from .wrappers import RenderSize
-from .zoo import build
+from restore_utils.prefetch import prefetch
+from restore_utils.stream import FrameModel, RunSize, Shot, restore
+from restore_utils.wrappers import RenderSize
+from restore_utils.zoo import build
 
 log = logging.getLogger("restore_utils")
 

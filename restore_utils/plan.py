@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .analyse import Analysis
-from .errors import OptionError
-from .media.probe import Video
-from .media.write import Encoding
-from .stream import FrameModel, RunSize
-from .tiles import smallest_tile
-from .version import __version__
+from restore_utils.analyse import Analysis
+from restore_utils.errors import OptionError
+from restore_utils.media.probe import Video
+from restore_utils.media.write import Encoding
+from restore_utils.stream import FrameModel, RunSize
+from restore_utils.tiles import smallest_tile
+from restore_utils.version import __version__
 
 _LONGEST_RUN = 8
 _MEMORY_SHARE = 0.4  # of what is free: the frames that wait in queues and the encoder need the rest

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from .folder import Progress
+from restore_utils.folder import Progress
 
 _BYTES = ("download", "check")
 

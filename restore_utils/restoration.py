@@ -15,20 +15,20 @@ from pathlib import Path
 
 import numpy as np
 
-from .analyse import worst_seconds
-from .errors import OutputError
-from .folder import Progress
-from .job import Job, Plan, open_job
-from .media.mux import check_output, is_images
-from .media.probe import probe
-from .media.write import Encoding
-from .plan import Settings, choose_device, frame_range, parse_time
-from .report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
-from .score import Scores, score
-from .show import stack_clips
-from .sources import fetch
-from .zoo import build
-from .zoo import models as zoo_models
+from restore_utils.analyse import worst_seconds
+from restore_utils.errors import OutputError
+from restore_utils.folder import Progress
+from restore_utils.job import Job, Plan, open_job
+from restore_utils.media.mux import check_output, is_images
+from restore_utils.media.probe import probe
+from restore_utils.media.write import Encoding
+from restore_utils.plan import Settings, choose_device, frame_range, parse_time
+from restore_utils.report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
+from restore_utils.score import Scores, score
+from restore_utils.show import stack_clips
+from restore_utils.sources import fetch
+from restore_utils.zoo import build
+from restore_utils.zoo import models as zoo_models
 
 TRY_SECONDS = 5
 _PICTURES = 12

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .errors import ModelError, OutOfMemoryError, SourceError
-from .tiles import smallest_tile, tiled
+from restore_utils.errors import ModelError, OutOfMemoryError, SourceError
+from restore_utils.tiles import smallest_tile, tiled
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .adapters import windowed
-from .archs import edvr as edvr_arch
-from .archs import fastdvdnet as fastdvdnet_arch
-from .errors import ModelError
-from .precision import place
-from .stream import FrameModel
+from restore_utils.adapters import windowed
+from restore_utils.archs import edvr as edvr_arch
+from restore_utils.archs import fastdvdnet as fastdvdnet_arch
+from restore_utils.errors import ModelError
+from restore_utils.precision import place
+from restore_utils.stream import FrameModel
 
 _Key = tuple[int, ...]
 

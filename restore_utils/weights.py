@@ -23,9 +23,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .checkpoint import Checkpoint, metadata, read
-from .download import Answer, DownloadError, Progress, Transfer, discard, land
-from .errors import DiskFullError, ModelError, OutputError
+from restore_utils.checkpoint import Checkpoint, metadata, read
+from restore_utils.download import Answer, DownloadError, Progress, Transfer, discard, land
+from restore_utils.errors import DiskFullError, ModelError, OutputError
 
 try:
     import fcntl

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .errors import ModelError
-from .stream import FrameModel, Frames, Result, Shot
+from restore_utils.errors import ModelError
+from restore_utils.stream import FrameModel, Frames, Result, Shot
 
 RENDER_STEP = 16
 """Pixels of side per unit of render factor."""

@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import weights
-from .download import Progress
-from .errors import ModelError, OptionError
-from .options import Option, parse_options
-from .stream import FrameModel, Result
-from .weights import WeightFile
-from .wrappers import ChromaOnly, RenderSize
+from restore_utils import weights
+from restore_utils.download import Progress
+from restore_utils.errors import ModelError, OptionError
+from restore_utils.options import Option, parse_options
+from restore_utils.stream import FrameModel, Result
+from restore_utils.weights import WeightFile
+from restore_utils.wrappers import ChromaOnly, RenderSize
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".tar")
 _OPTIONS_AT_END = re.compile(r":(?=[A-Za-z]\w*=)")

@@ -12,8 +12,7 @@ from PIL import Image
 from restore_utils import cli
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
-
-from . import films
+from tests import films
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,7 @@ from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
 from restore_utils.media.write import Encoding, Writer
 from restore_utils.plan import Settings
-
-from . import films
+from tests import films
 
 FRAMES = 40
 

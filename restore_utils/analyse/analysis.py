@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import JobError
-from ..media.read import FrameIndex
+from restore_utils.errors import JobError
+from restore_utils.media.read import FrameIndex
 
 VERSION = 1
 _INDEX = ("pts", "keyframes", "checks", "owned")

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-from ..errors import SourceError
-from ..media.deinterlace import FieldOrder
-from ..media.probe import Clip
-from ..media.read import Reader
-from ..prefetch import prefetch
-from . import pictures
-from .analysis import PERCENTILES, Analysis
-from .cuts import CutFinder
+from restore_utils.analyse import pictures
+from restore_utils.analyse.analysis import PERCENTILES, Analysis
+from restore_utils.analyse.cuts import CutFinder
+from restore_utils.errors import SourceError
+from restore_utils.media.deinterlace import FieldOrder
+from restore_utils.media.probe import Clip
+from restore_utils.media.read import Reader
+from restore_utils.prefetch import prefetch
 
 SIDE = 320
 """Longer side in pixels of the pictures that are measured."""

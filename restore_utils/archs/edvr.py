@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
-from ..errors import ModelError
-from .edvr_names import modern_names
+from restore_utils.archs.edvr_names import modern_names
+from restore_utils.errors import ModelError
 
 _LEVELS = ("l1", "l2", "l3")  # of the pyramid: full, half and quarter feature size
 _TAPS = 9  # of a 3 x 3 kernel

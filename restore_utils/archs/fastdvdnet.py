@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from restore_utils.errors import ModelError
 
 _WIDTHS = (32, 64, 128)
 _PER_FRAME = 30  # channels given to each frame at the entrance

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOTS = 4  # neighbours: two before, two after
-PLANES = 9  # full-size planes of the trunk's input, see restore_utils.film_align.features
+PLANES = 9  # full-size planes of the trunk's input, see restore_utils.film.align.features
 ROWS = 16  # rows in one average of the line branch
 
 

@@ -1,6 +1,6 @@
 """Restorers without weights."""
 
-from .deflicker import Deflicker
-from .median import Median
+from restore_utils.classic.deflicker import Deflicker
+from restore_utils.classic.median import Median
 
 __all__ = ["Deflicker", "Median"]

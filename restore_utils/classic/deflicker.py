@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..stream import FrameModel, Result, Shot
+from restore_utils.stream import FrameModel, Result, Shot
 
 SPAN = 20
 """Frames on each side that the smooth course looks at."""
@@ -23,8 +23,9 @@ PULSE = 8
 """Frames on each side over which the size of the flicker is measured."""
 TONES = 0.2
 """A gain and an offset are held as the change of two tones, so far below and above the mean brightness."""
-LEAST = 0.5 / 255
-"""Standard deviation of flicker below which a shot is held to be steady, in [0, 1] brightness."""
+LEAST, MOST = 0.6 / 255, 0.25
+"""A shot whose flicker has a smaller standard deviation, in [0, 1] brightness, is held to be steady; where it seems
+larger than such a share of the brightness it is no flicker, but titles that come and go on black."""
 DEADBAND = 0.4 / 255
 """A frame whose correction is nowhere larger is left as it is."""
 LARGEST = 0.25
@@ -90,7 +91,7 @@ def corrections(gain: np.ndarray, offset: np.ndarray, level: np.ndarray) -> tupl
     count = len(level)
     corrected = np.tile([1.0, 0.0], (count, 1))
     share = flicker(gain, offset, level)
-    if share * float(np.median(level)) < LEAST:
+    if share * float(np.median(level)) < LEAST or share > MOST:
         return corrected[:, 0], corrected[:, 1]
     for n in range(count):
         tones = np.array([level[n] - TONES, level[n] + TONES])
@@ -106,10 +107,10 @@ def corrections(gain: np.ndarray, offset: np.ndarray, level: np.ndarray) -> tupl
 def flicker(gain: np.ndarray, offset: np.ndarray, level: np.ndarray) -> float:
     """Robust standard deviation of the light around its own slow course, as a share of the brightness.
 
-    The course is a parabola through some frames on each side (A. Savitzky and M. J. E. Golay, 1964): flicker may come in
-    pulses of several frames, as in films cranked by hand; what takes longer is a change of light.
+    The course is a parabola through some frames on each side (A. Savitzky and M. J. E. Golay, 1964): flicker may come
+    in pulses of several frames, as in films cranked by hand; what takes longer is a change of light.
     """
-    if len(level) < 5:
+    if len(level) < PULSE:
         return 0.0
     off = []
     for n in range(len(level)):

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..stream import FrameModel, Result, Shot
-from . import motion
+from restore_utils.classic import motion
+from restore_utils.stream import FrameModel, Result, Shot
 
 REACH = 4
 """Frames to each side in which a distinct neighbour is looked for: film run through telecine repeats pictures."""

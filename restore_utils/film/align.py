@@ -1,0 +1,207 @@
+"""Lay a film's neighbouring frames over the middle one, and make of them what FilmNet looks at. NumPy and OpenCV.
+
+Motion is DIS optical flow (Kroeger et al. 2016) on half-size luma. Its patches are larger than dust, but a blotch bends
+it; so where the middle frame sticks out from both neighbours, the flow is taken from around. A neighbour is brought to
+the middle frame's brightness, as a whole and place by place, so that flicker does not look like damage.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+SLOTS = 4  # (two before, one before, one after, two after)
+PLANES = 9
+ROWS = 16
+OTHER = -0.3  # flag of a neighbour from the wrong side of the middle frame
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_SPIKE = 0.06  # of 1: a pixel this far from both neighbours is no guide to motion
+_LEAST = 32  # pixels of half size: below, flow is taken as zero
+_FOLD = 1024
+_PEDESTAL = 0.03  # added before brightness ratios are formed, so that black does not rule them
+
+
+class Window(NamedTuple):
+    """The middle frame with its aligned neighbours, as FilmNet takes them, without the batch axis."""
+
+    planes: np.ndarray
+    """(PLANES, H, W) float32: luma, two chroma; difference to each neighbour; least of the nearest two, and of all."""
+    valid: np.ndarray
+    """(SLOTS,) float32: 1 where there is a neighbour of the slot's own side, OTHER one of the other, 0 none."""
+    rows: np.ndarray
+    """(SLOTS + 1, H / ROWS, W) float32: high-passed luma of middle frame and unaligned neighbours, row averages."""
+    maps: list[np.ndarray | None]
+    """For each slot (H, W, 2) float32: x, y in the neighbour of each of the middle frame's pixels."""
+    lights: list["Light | None"]
+    """For each slot what brings the neighbour to the middle frame's brightness."""
+
+
+class Light(NamedTuple):
+    """Brightness of a neighbour against the middle frame: (x + pedestal) * gain - pedestal + lift."""
+
+    gain: float
+    lift: np.ndarray  # (H, W) float32, smooth
+
+
+class View(NamedTuple):
+    """What is needed of a frame, wherever it stands in a window; made once per frame."""
+
+    rgb: np.ndarray  # (H, W, 3) float32
+    luma: np.ndarray  # (H, W) float32
+    small: np.ndarray  # (H / 2, W / 2) uint8
+    rows: np.ndarray  # (H / ROWS, W) float32
+
+
+def view(rgb: np.ndarray) -> View:
+    """Prepare a frame (H, W, 3), float32 RGB [0, 1]; H and W multiples of 16."""
+    height, width = rgb.shape[:2]
+    luma = rgb @ _LUMA
+    small = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    high = np.clip(luma - cv2.blur(luma, (31, 1), borderType=cv2.BORDER_REFLECT), -0.06, 0.06)
+    rows = cv2.resize(high, (width, height // ROWS), interpolation=cv2.INTER_AREA)
+    return View(rgb, luma, cv2.convertScaleAbs(small, alpha=255), rows)
+
+
+def window(
+    middle: View, neighbours: Sequence[View | None], valid: np.ndarray, hidden: np.ndarray | None = None
+) -> Window:
+    """Align up to four neighbours to the middle frame.
+
+    Args:
+        middle: the frame to be repaired.
+        neighbours: SLOTS of them; None where the shot has no more distinct frames.
+        valid: (SLOTS,) from `sides`.
+        hidden: (H, W) bool, where the middle frame is known to be no guide to motion.
+    """
+    height, width = middle.luma.shape
+    flows = _flows(middle, neighbours, hidden)
+    maps, lights = [], []
+    differences = np.zeros((SLOTS, height, width), np.float32)
+    for slot, other in enumerate(neighbours):
+        if other is None:
+            maps.append(None)
+            lights.append(None)
+            continue
+        place = _full_map(flows[slot], width, height)
+        laid = cv2.remap(other.luma, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        gain = _gain(middle.luma, laid)
+        difference = middle.luma - ((laid + _PEDESTAL) * gain - _PEDESTAL)
+        light = Light(gain, _lift(difference))
+        np.subtract(difference, light.lift, out=differences[slot])
+        maps.append(place)
+        lights.append(light)
+    planes = np.empty((PLANES, height, width), np.float32)
+    planes[0] = middle.luma * 2 - 1
+    np.multiply(middle.rgb[..., 2] - middle.luma, 4, out=planes[1])
+    np.multiply(middle.rgb[..., 0] - middle.luma, 4, out=planes[2])
+    np.multiply(differences, 6, out=planes[3:7])
+    planes[7] = _least(planes[3:7], [s for s in (1, 2) if valid[s]])
+    planes[8] = _least(planes[3:7], [s for s in range(SLOTS) if valid[s]])
+    rows = [middle.rows, *(np.zeros_like(middle.rows) if v is None else v.rows for v in neighbours)]
+    return Window(planes, valid, np.stack(rows) * 20, maps, lights)
+
+
+def lay(
+    rgb: np.ndarray, place: np.ndarray, light: Light, at: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
+    """A neighbour's pixels at the middle frame's places, at its brightness.
+
+    Args:
+        rgb: the neighbour, (H, W, 3) float32.
+        place, light: a Window's map and light of it.
+        at: rows and columns of the places asked for, (K,) each; None: all.
+
+    Returns:
+        (H, W, 3) or (K, 3) float32, by cubic interpolation, which keeps grain.
+    """
+    lift = light.lift if at is None else light.lift[at]
+    if at is None:
+        laid = cv2.remap(rgb, place, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    else:  # folded, since OpenCV takes no picture of more than 32,766 rows
+        folded = np.resize(place[at], (-(-len(lift) // _FOLD), _FOLD, 2))
+        laid = cv2.remap(rgb, folded, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        laid = laid.reshape(-1, 3)[: len(lift)]
+    return (laid + _PEDESTAL) * light.gain - _PEDESTAL + lift[..., None]
+
+
+def _flows(middle: View, neighbours: Sequence[View | None], hidden: np.ndarray | None) -> list[np.ndarray | None]:
+    """Half-size flow from the middle frame to each neighbour, (h, w, 2), in half-size pixels."""
+    height, width = middle.small.shape
+    if min(height, width) < _LEAST:
+        return [np.zeros((height, width, 2), np.float32)] * len(neighbours)
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    dis.setFinestScale(1)
+    flows = [None if other is None else dis.calc(middle.small, other.small, None) for other in neighbours]
+    spike = np.zeros((height, width), np.uint8) if hidden is None else hidden[::2, ::2].astype(np.uint8)
+    near = [s for s in (1, 2) if flows[s] is not None]
+    if len(near) == 2:
+        grid, out = _grid(width, height), []
+        for s in near:
+            laid = cv2.remap(
+                neighbours[s].small, grid + flows[s], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+            out.append(middle.small.astype(np.float32) - laid)
+        spike |= np.abs(_least(np.stack(out), range(2))) > _SPIKE * 255
+    if not spike.any():
+        return flows
+    trusted = (1 - cv2.dilate(spike, np.ones((7, 7), np.uint8))).astype(np.float32)
+    return [None if flow is None else _from_around(flow, trusted) for flow in flows]
+
+
+def _from_around(flow: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+    """Flow (h, w, 2) with what is not trusted (h, w; 0) replaced by the mean of the trusted flow about it."""
+    size = 25
+    weight = cv2.boxFilter(trusted, -1, (size, size)) + 1e-4
+    around = cv2.boxFilter(flow * trusted[..., None], -1, (size, size)) / weight[..., None]
+    share = (1 - trusted) * np.clip(weight * 10, 0, 1)  # deep inside a large hole nothing better than the flow is known
+    return flow + (around - flow) * cv2.blur(share, (3, 3))[..., None]
+
+
+def _grid(width: int, height: int) -> np.ndarray:
+    return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
+
+
+def _full_map(flow: np.ndarray, width: int, height: int) -> np.ndarray:
+    return _grid(width, height) + cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * 2
+
+
+def _gain(middle: np.ndarray, laid: np.ndarray) -> float:
+    ratio = np.median((middle[::4, ::4] + _PEDESTAL) / (np.maximum(laid[::4, ::4], 0) + _PEDESTAL))
+    return float(np.clip(ratio, 0.5, 2.0))
+
+
+def _lift(difference: np.ndarray) -> np.ndarray:
+    """The smooth part of a difference (H, W): local flicker. Blotches of up to 50 pixels are left out."""
+    height, width = difference.shape
+    small = cv2.resize(difference, (max(width // 16, 1), max(height // 16, 1)), interpolation=cv2.INTER_AREA)
+    small = cv2.blur(cv2.medianBlur(small, 5), (3, 3), borderType=cv2.BORDER_REPLICATE)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _least(differences: np.ndarray, of: Sequence[int]) -> np.ndarray:
+    """The difference nearest to zero where all have one sign, else 0: how far the middle frame sticks out of all."""
+    if not of:
+        return np.zeros(differences.shape[1:], np.float32)
+    some = differences[list(of)]
+    return np.maximum(some.min(0), 0) + np.minimum(some.max(0), 0)
+
+
+def sides(n: int, slots: Sequence[int | None]) -> np.ndarray:
+    """Window.valid for the frames chosen for frame n: what a moving thing uncovers is new to one side only."""
+    return np.array([0 if m is None else 1 if (m < n) == (s < 2) else OTHER for s, m in enumerate(slots)], np.float32)
+
+
+def choose(before: Sequence, after: Sequence) -> list:
+    """Which frames go into the slots, from what there is on both sides, nearest first; None where there is no more.
+
+    At the ends of a shot the missing side is filled from the other one, so that four different frames are seen.
+    """
+    before, after = list(before), list(after)
+    if not before:
+        before, after = after[1::2], after[0::2]
+    elif not after:
+        before, after = before[0::2], before[1::2]
+    ahead = [*before[:2], *after[2:], None, None]
+    behind = [*after[:2], *before[2:], None, None]
+    return [ahead[1], ahead[0], behind[0], behind[1]]

@@ -1,0 +1,205 @@
+"""The `film` restorers: find the damage, say what was there, and leave every other pixel alone."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from restore_utils.archs.film import SLOTS, FilmNet
+from restore_utils.errors import ModelError, OptionError
+from restore_utils.film import grain
+from restore_utils.film.align import View, Window, choose, lay, sides, view, window
+from restore_utils.film.mask import GivenMask
+from restore_utils.stream import FrameModel, Result, Shot
+
+SURE, MAYBE, FAINT, FULL = 0.5, 0.2, 0.05, 0.5
+"""A spot counts when the chance of damage is SURE somewhere in it; it reaches as far as MAYBE; from FAINT to FULL it
+is repaired ever more."""
+
+_GREY = 4 * 1.5 / 255  # a frame whose chroma planes stay below is black and white, and its repairs too
+
+
+class _State(NamedTuple):
+    first: int
+    stop: int
+    picture: np.ndarray  # for each frame the number of its picture: frames that repeat each other have the same
+    border: tuple[int, int, int, int] | None  # left, top, right, bottom: rows and columns outside the gate
+
+
+class Film(FrameModel):
+    """A FilmNet as a FrameModel. Make it with `load`.
+
+    Each frame is seen beside the two nearest different frames on each side (at the ends of a shot, beside others), laid
+    over it along the motion. Where the network finds damage, the result is frame + strength x mask x (repair - frame);
+    everywhere else it is the frame, and the mask is exactly 0.
+    """
+
+    before = after = 5
+    multiple_of = 16
+    memory_per_pixel = 100  # besides some 400 in all, whatever the run's length
+
+    def __init__(
+        self, net: FilmNet, device: torch.device, strength: float, grain: float, mask: GivenMask | None
+    ) -> None:
+        self.device, self.strength, self.grain, self.given = device, strength, grain, mask
+        self.dtype = torch.bfloat16 if _has_bfloat16(device) else torch.float32
+        if mask:
+            self.fingerprint = mask.fingerprint
+        self.net = net.eval().requires_grad_(False).to(device, self.dtype, memory_format=torch.channels_last)
+
+    def open(self, shot: Shot) -> _State:
+        """Which frames of the shot repeat each other, and where its gate is."""
+        repeats = np.asarray(shot.stats.get("duplicate", np.zeros(shot.stop - shot.first)), bool).copy()
+        repeats[:1] = False
+        border = shot.stats.get("border")
+        if border is not None:
+            border = tuple(np.median(np.reshape(border, (-1, 4)), axis=0).astype(int).tolist())
+        return _State(shot.first, shot.stop, np.cumsum(~repeats), border)
+
+    @torch.inference_mode()
+    def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: _State) -> Result:
+        views: dict[int, View] = {}
+
+        def seen(n: int | None) -> View | None:
+            if n is not None and n not in views:
+                views[n] = view(np.ascontiguousarray(run[n - at].permute(1, 2, 0).cpu().numpy()))
+            return None if n is None else views[n]
+
+        frames, masks = run[lo - at : hi - at].clone(), []
+        for i, n in enumerate(range(lo, hi)):
+            for old in [m for m in views if m < n - self.before]:
+                del views[old]
+            near = _neighbours(n, state)
+            mask, places, pixels = self._frame(n, seen(n), [seen(m) for m in near], sides(n, near), state)
+            if len(places[0]):
+                y, x = (torch.from_numpy(p).to(run.device) for p in places)
+                frames[i][:, y, x] = torch.from_numpy(pixels.T).to(run.device)
+            masks.append(torch.from_numpy(mask).to(run.device))
+        return Result(frames, torch.stack(masks)[:, None])
+
+    def _frame(self, n: int, middle: View, others: Sequence[View | None], valid: np.ndarray, state: _State):
+        """Mask (H, W) of frame n, the places (y, x) where it is not 0, and their new pixels (K, 3)."""
+        height, width = middle.luma.shape
+        forced, barred = self.given(n, width, height) if self.given else (None, None)
+        made = window(middle, others, valid, forced)
+        found = self.net(
+            torch.from_numpy(made.planes)[None].to(self.device, self.dtype, memory_format=torch.channels_last),
+            torch.from_numpy(made.valid)[None].to(self.device, self.dtype),
+            torch.from_numpy(made.rows)[None].to(self.device, self.dtype),
+        )
+        mask = soft_mask(torch.sigmoid(found.mask[0, 0]).cpu().numpy())
+        if state.border:
+            left, top, right, bottom = state.border
+            mask[:top], mask[:, :left] = 0, 0
+            mask[height - bottom :], mask[:, width - right :] = 0, 0
+        if self.given:
+            unsure = forced & (mask < 0.5)
+            mask[forced], mask[barred] = 1, 0
+        mask *= self.strength
+        places = mask.nonzero()
+        if not len(places[0]):
+            return mask, places, np.zeros((0, 3), np.float32)
+        weights, change = (t[0, :, torch.from_numpy(places[0]), torch.from_numpy(places[1])].cpu() for t in found[1:3])
+        weights[:SLOTS][made.valid == 0] = -1e4
+        if (
+            self.given and made.valid.any()
+        ):  # a person sees damage that the network does not: its own repair would keep it
+            weights[SLOTS][torch.from_numpy(unsure[places])] = -1e4
+        weights = torch.softmax(weights, 0).numpy().T
+        now = middle.rgb[places]
+        repair = weights[:, SLOTS:] * (now + change.numpy().T)
+        for slot, other in enumerate(others):
+            if other is not None:
+                laid = lay(other.rgb, made.maps[slot], made.lights[slot], places)
+                repair += weights[:, slot : slot + 1] * laid
+        if np.abs(made.planes[1:3]).max() < _GREY:
+            repair = repair.mean(1, keepdims=True)
+        repair = repair + self._grain(n, made, weights, places)
+        return mask, places, np.clip(now + mask[places][:, None] * (repair - now), 0, 1).astype(np.float32)
+
+    def _grain(self, n: int, made: Window, weights: np.ndarray, places: tuple[np.ndarray, ...]) -> np.ndarray | float:
+        """What the repairs lack of the grain of what is about them, (K, 1)."""
+        near = [s for s in (1, 2) if made.valid[s]]
+        if not self.grain or not near:
+            return 0.0
+        sigma, correlation = grain.measure(made.planes[[3 + s for s in near]] / 6)
+        noise = grain.grain(n, sigma, correlation, made.planes.shape[2], made.planes.shape[1])
+        if noise is None:
+            return 0.0
+        return (self.grain * noise[places] * np.sqrt(grain.missing(weights)))[:, None]
+
+
+def soft_mask(chance: np.ndarray) -> np.ndarray:
+    """How far each pixel is to be changed, (H, W) float32, from the chance of damage: 0 but in and about what is sure.
+
+    Args:
+        chance: (H, W) float32, [0, 1].
+    """
+    maybe = (chance > MAYBE).astype(np.uint8)
+    count, spots = cv2.connectedComponents(maybe, connectivity=8)
+    if count == 1:
+        return np.zeros(chance.shape, np.float32)
+    sure = np.zeros(count, bool)
+    sure[spots[chance > SURE]] = True
+    sure[0] = False
+    return np.where(sure[spots], np.clip((chance - FAINT) / (FULL - FAINT), 0, 1), 0).astype(np.float32)
+
+
+def _neighbours(n: int, state: _State) -> list[int | None]:
+    """The frames for the slots of frame n: different pictures, nearest first, one frame of each."""
+    own = state.picture[n - state.first]
+
+    def side(numbers: range) -> list[int]:
+        kept: dict[int, int] = {}
+        for m in numbers:
+            if (picture := state.picture[m - state.first]) != own:
+                kept.setdefault(picture, m)
+        return list(kept.values())
+
+    before = side(range(n - 1, max(n - Film.before, state.first) - 1, -1))
+    return choose(before, side(range(n + 1, min(n + Film.after + 1, state.stop))))
+
+
+def load(
+    path: str | Path, *, device: torch.device | str = "cpu", strength: float = 1.0, grain: float = 1.0, mask: str = ""
+) -> Film:
+    """Load a film restorer.
+
+    Args:
+        path: safetensors written by film.train.
+        device: where the network runs; motion is found on the CPU.
+        strength: 0 (nothing is changed) to 1 (damage is wholly replaced).
+        grain: of repairs, as a multiple of what is around them.
+        mask: a still or a clip of a person's own: white = repair, black = never touch, grey = decide.
+
+    Raises:
+        ModelError: not a file of a film restorer.
+        OptionError: a strength or grain out of range, a mask that cannot be read.
+    """
+    if not 0 <= strength <= 1:
+        raise OptionError(f"strength {strength} is impossible: choose from 0 to 1")
+    if not 0 <= grain <= 4:
+        raise OptionError(f"grain {grain} is impossible: choose from 0 to 4, 1 is that of the film")
+    try:
+        with safe_open(path, "pt") as file:
+            says = file.metadata() or {}
+            net = FilmNet(**json.loads(says.get("dims", "null") or "null"))
+            net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 not a mapping
+    except (OSError, SafetensorError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} is no film restorer: give a .safetensors that film.train wrote ({error})") from None
+    return Film(net, torch.device(device), float(strength), float(grain), GivenMask(mask) if mask else None)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32: GPUs, and processors with AMX that oneDNN may use."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+    return torch.cpu._is_amx_tile_supported() and ("AMX" in allowed or allowed in ("DEFAULT", "ALL"))

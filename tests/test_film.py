@@ -1,0 +1,280 @@
+"""The film restorers: what they find and repair, what they leave alone, and how they are trained."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from restore_utils import contract, damage, film, recipes
+from restore_utils.archs.film import FilmNet
+from restore_utils.errors import ModelError, OptionError, TrainingError
+from restore_utils.film import grain
+from restore_utils.film.align import choose, sides, view, window
+from restore_utils.film.decoys import KINDS, draw_things
+from restore_utils.film.mask import GivenMask
+from restore_utils.film.shards import make_shards
+from restore_utils.film.train import train
+from restore_utils.film.windows import Windows
+from restore_utils.stream import RunSize, Shot, restore
+
+SHIPPED = Path(__file__).parents[1] / "models" / "film-small.safetensors"
+
+
+def moving(count: int, width: int = 224, height: int = 160, speed: tuple[float, float] = (2.3, 0.7)) -> torch.Tensor:
+    """A textured picture that pans, (count, 3, height, width)."""
+    rng = np.random.default_rng(5)
+    big = sum(
+        cv2.resize(
+            rng.random((height // s + 8, width // s + 8, 3), np.float32), (2 * width, 2 * height), interpolation=2
+        )
+        / n
+        for n, s in ((2, 16), (4, 6))
+    )
+    frames = []
+    for t in range(count):
+        shift = np.float32([[1, 0, -20 - speed[0] * t], [0, 1, -20 - speed[1] * t]])
+        frames.append(cv2.warpAffine(big, shift, (width, height), flags=cv2.INTER_CUBIC))
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).clamp(0, 1)
+
+
+def run(model, frames: torch.Tensor, duplicate=None, length: int = 8, **stats):
+    shot = Shot(0, len(frames), stats | ({} if duplicate is None else {"duplicate": np.array(duplicate, bool)}))
+    sizes = [RunSize(length)]
+    results = list(
+        restore(lambda a, b: (f for f in frames[a:b]), [model], [shot], start=0, stop=len(frames), sizes=sizes)
+    )
+    return torch.cat([r.frames for r in results]), torch.cat([r.mask for r in results])
+
+
+def psnr(error: torch.Tensor, where: torch.Tensor) -> float:
+    return -10 * torch.log10(error.square().mean(1, keepdim=True)[where].mean()).item()
+
+
+@pytest.fixture(scope="module")
+def small() -> film.Film:
+    return film.load(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def spotted() -> tuple[torch.Tensor, torch.Tensor]:
+    """A clip with a bright and a dark spot in frame 3 alone, and the same without."""
+    clean = moving(6)
+    dirty = clean.clone()
+    dirty[3, :, 40:46, 60:66] = 0.95
+    dirty[3, :, 100:104, 150:153] = 0.02
+    return dirty, clean
+
+
+def test_shipped_file_repairs_damage_and_leaves_the_rest_alone(small):
+    clean = moving(8, 320, 256)
+    recipe = recipes.load("dust").only("dust", "blotch").plus("dust", rate=(60, 80), opacity=(0.7, 1.0))
+    plan = damage.plan(np.random.default_rng(3), len(clean), (320, 256), recipe, frame=(640, 480))
+    made = damage.apply(clean, plan, 0)
+    frames, mask = run(small, made.damaged)
+    hurt = (made.damaged - made.target).abs().amax(1, keepdim=True) > 0.04
+    whole = made.mask.amax(1, keepdim=True) == 0
+    gain = psnr(frames - made.target, hurt) - psnr(made.damaged - made.target, hurt)
+    assert gain > 8
+    assert (mask > 0.5)[hurt].float().mean() > 0.7
+    assert (mask > 0)[whole].float().mean() < 0.02
+    assert torch.equal(frames.movedim(1, -1)[mask[:, 0] == 0], made.damaged.movedim(1, -1)[mask[:, 0] == 0])
+
+
+def test_clean_footage_comes_back_as_it_was(small):
+    clean = moving(6)
+    frames, mask = run(small, clean)
+    assert (mask > 0).float().mean() < 0.001
+    assert (frames - clean).square().mean() < 10**-4.5
+
+
+def test_shipped_file_keeps_the_contract_and_describes_itself(small):
+    contract.check_model(small)
+    with safe_open(SHIPPED, "pt") as file:
+        says = file.metadata()
+    assert json.loads(says["dims"])["widths"]
+    assert {"licence", "origin", "range", "steps"} <= says.keys()
+    assert SHIPPED.stat().st_size < 16 << 20
+
+
+def test_strength(small, spotted):
+    dirty, _ = spotted
+    whole, mask = run(small, dirty)
+    half, half_mask = run(film.load(SHIPPED, strength=0.5), dirty)
+    none, none_mask = run(film.load(SHIPPED, strength=0.0), dirty)
+    assert mask[3, 0, 42, 62] == 1
+    assert torch.equal(none, dirty)
+    assert not none_mask.any()
+    torch.testing.assert_close(half_mask, mask / 2)
+    torch.testing.assert_close(half - dirty, (whole - dirty) / 2, atol=2e-3, rtol=0)
+
+
+def test_spots_of_one_frame_are_gone_and_neighbours_untouched(small, spotted):
+    dirty, clean = spotted
+    frames, mask = run(small, dirty)
+    for y, x in ((43, 63), (102, 151)):
+        assert (frames[3, :, y, x] - clean[3, :, y, x]).abs().max() < 0.08
+        assert mask[3, 0, y, x] > 0.9
+        assert not mask[[0, 1, 2, 4, 5], 0, y, x].any()
+
+
+def test_grey_stays_grey(small, spotted):
+    grey = spotted[0].mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
+    frames, mask = run(small, grey)
+    assert mask.any()
+    assert torch.equal(frames[:, 0], frames[:, 1])
+    assert torch.equal(frames[:, 0], frames[:, 2])
+
+
+def test_repeated_frames_are_not_taken_for_neighbours(small, spotted):
+    dirty, clean = spotted
+    order = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    frames, mask = run(small, dirty[order], [i > 0 and a == order[i - 1] for i, a in enumerate(order)])
+    for n in (6, 7):
+        assert mask[n, 0, 43, 63] > 0.9
+        assert (frames[n, :, 43, 63] - clean[3, :, 43, 63]).abs().max() < 0.08
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["picture", "black", "noise", "tiny"])
+def test_odd_clips(small, count, kind):
+    frames = {
+        "picture": moving(count),
+        "black": torch.zeros(count, 3, 64, 64),
+        "noise": torch.rand(count, 3, 64, 96, generator=torch.Generator().manual_seed(0)),
+        "tiny": moving(count)[..., :9, :13],
+    }[kind]
+    result, mask = run(small, frames)
+    assert result.shape == frames.shape
+    assert torch.isfinite(result).all()
+    assert mask.shape == (count, 1, *frames.shape[-2:])
+    if kind == "black":
+        assert not mask.any()
+
+
+def test_outside_of_the_gate_nothing_is_touched(small, spotted):
+    border = np.tile([100, 10, 0, 70], (6, 1))  # left, top, right, bottom: both spots lie in it
+    _, mask = run(small, spotted[0], border=border)
+    assert not mask[..., :10, :].any()
+    assert not mask[..., :100].any()
+    assert not mask[..., 90:, :].any()
+
+
+def test_a_persons_mask(small, spotted, tmp_path):
+    dirty, clean = spotted
+    mask = np.full(dirty.shape[-2:], 128, np.uint8)
+    mask[30:60, 50:80] = 0  # never touch the bright spot
+    mask[10:14, 20:24] = 255  # repair what the network would not
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    result, found = run(film.load(SHIPPED, mask=str(tmp_path / "mask.png")), dirty)
+    assert torch.equal(result[3, :, 30:60, 50:80], dirty[3, :, 30:60, 50:80])
+    assert not found[:, :, 30:60, 50:80].any()
+    assert (found[:, 0, 10:14, 20:24] == 1).all()
+    assert (result[3, :, 10:14, 20:24] - clean[3, :, 10:14, 20:24]).abs().max() < 0.1
+    assert found[3, 0, 102, 151] > 0.9
+
+
+def test_a_frame_may_be_repaired_whole(tmp_path):
+    clean = moving(3, 320, 240)
+    cv2.imwrite(str(tmp_path / "mask.png"), np.full((240, 320), 255, np.uint8))
+    result, found = run(film.load(SHIPPED, mask=str(tmp_path / "mask.png"), grain=0.0), clean)
+    assert (found == 1).all()
+    assert psnr((result - clean)[:, :, 16:-16, 16:-16], torch.ones(3, 1, 208, 288, dtype=torch.bool)) > 28
+
+
+def test_a_persons_mask_may_be_a_clip(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "mask.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
+    for n in range(4):
+        writer.write(np.full((48, 64, 3), 255 if n == 2 else 128, np.uint8))
+    writer.release()
+    given = GivenMask(tmp_path / "mask.avi")
+    assert [bool(given(n, 32, 24)[0].all()) for n in (0, 2, 1, 3)] == [False, True, False, False]
+    with pytest.raises(OptionError, match="no frame 4"):
+        given(4, 32, 24)
+    with pytest.raises(OptionError, match="no mask at"):
+        GivenMask(tmp_path / "none.png")
+
+
+def test_neighbours_fill_both_sides_nearest_first():
+    assert choose("ba", "cd") == ["a", "b", "c", "d"]
+    assert choose("", "1234") == ["4", "2", "1", "3"]
+    assert choose("p", "123") == ["3", "p", "1", "2"]
+    assert choose("pqrs", "n") == ["q", "p", "n", "r"]
+    assert choose("", "1") == [None, None, "1", None]
+    assert choose("", "") == [None] * 4
+    assert sides(5, [3, 4, 6, 7]).tolist() == [1, 1, 1, 1]
+    assert sides(0, [4, 2, 1, None]).tolist() == pytest.approx([-0.3, -0.3, 1, 0])
+
+
+def test_alignment_follows_motion_and_light():
+    frames = moving(5, speed=(6.0, -3.0)).permute(0, 2, 3, 1).numpy()
+    frames[1] *= 0.8
+    views = [view(np.ascontiguousarray(f)) for f in frames]
+    made = window(views[2], [views[0], views[1], views[3], views[4]], sides(2, [0, 1, 3, 4]))
+    inner = np.abs(made.planes[3:7, 24:-24, 24:-24] / 6).mean((1, 2))
+    assert inner.max() < 0.02
+    assert np.abs(frames[2] - frames[3])[24:-24, 24:-24].mean() > 0.04
+
+
+def test_grain_is_measured_and_made_alike():
+    rng = np.random.default_rng(0)
+    noise = [cv2.GaussianBlur(rng.standard_normal((256, 256)).astype(np.float32), (0, 0), 0.7) for _ in range(2)]
+    noise = [n / n.std() * 0.03 for n in noise]
+    sigma, correlation = grain.measure(np.stack([noise[0] - noise[1] * 0.74]))  # 0.74^2: what interpolation leaves
+    made = grain.grain(7, sigma, correlation, 256, 256)
+    assert made.std() == pytest.approx(0.03, rel=0.15)
+    along = [(n[:, 1:] * n[:, :-1]).mean() / (n * n).mean() for n in (made, noise[0])]
+    assert along[0] == pytest.approx(along[1], abs=0.1)
+    assert np.array_equal(made, grain.grain(7, sigma, correlation, 256, 256))
+    assert grain.grain(7, sigma * 0, correlation, 256, 256) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_true_things_are_drawn_and_repeatable(kind):
+    frames = np.full((5, 128, 96, 3), 0.5, np.float32)
+    made = draw_things(frames, kind, np.random.default_rng(2))
+    assert np.array_equal(made, draw_things(frames, kind, np.random.default_rng(2)))
+    assert made.min() >= 0
+    assert made.max() <= 1
+    assert (frames == 0.5).all()
+
+
+def test_wrong_files_and_options(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(b"no weights")
+    save_file({"x": torch.zeros(1)}, tmp_path / "b.safetensors")
+    for name in ("a", "b", "missing"):
+        with pytest.raises(ModelError, match="no film restorer"):
+            film.load(tmp_path / f"{name}.safetensors")
+    for wrong in ({"strength": 2.0}, {"grain": -1.0}):
+        with pytest.raises(OptionError, match="impossible"):
+            film.load(SHIPPED, **wrong)
+
+
+def test_training_from_stills_resumes(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        still = cv2.resize(rng.integers(0, 255, (40, 50, 3), np.uint8), (500, 400), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(tmp_path / f"{i}.png"), still)
+    shards = make_shards([tmp_path], tmp_path / "shards", windows=4)
+    assert [np.load(s).shape[1:] for s in shards] == [(5, 256, 192, 3)] * 2
+    windows = Windows(tmp_path / "shards", ["heavy"], seed=1)
+    for key, value in windows[3].items():
+        assert torch.equal(value, windows[3][key])
+    given = {"widths": (4, 4, 4, 4), "workers": 0, "batch": 4, "recipes": ["heavy"]}
+    for steps in (1, 3):
+        weights = train(tmp_path / "shards", tmp_path / "run", minutes=30, steps=steps, **given)
+        assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == steps
+    assert film.load(weights).net.dims["widths"] == [4, 4, 4, 4]
+    with pytest.raises(TrainingError, match="no shards"):
+        train(tmp_path, tmp_path / "other", minutes=1)
+
+
+def test_network_shapes():
+    net = FilmNet((4, 4, 4, 4))
+    found = net(torch.zeros(2, 9, 48, 32), torch.ones(2, 4), torch.zeros(2, 5, 3, 32))
+    assert [tuple(f.shape) for f in found] == [(2, 1, 48, 32), (2, 5, 48, 32), (2, 3, 48, 32), (2, 1, 3, 32)]
+    assert (found.mask < 0).all()
