@@ -23,7 +23,7 @@ PULSE = 8
 """Frames on each side over which the size of the flicker is measured."""
 TONES = 0.2
 """A gain and an offset are held as the change of two tones, so far below and above the mean brightness."""
-LEAST, MOST = 0.6 / 255, 0.25
+LEAST, MOST = 0.75 / 255, 0.25
 """A shot whose flicker has a smaller standard deviation, in [0, 1] brightness, is held to be steady; where it seems
 larger than such a share of the brightness it is no flicker, but titles that come and go on black."""
 DEADBAND = 0.4 / 255
@@ -107,19 +107,33 @@ def corrections(gain: np.ndarray, offset: np.ndarray, level: np.ndarray) -> tupl
 def flicker(gain: np.ndarray, offset: np.ndarray, level: np.ndarray) -> float:
     """Robust standard deviation of the light around its own slow course, as a share of the brightness.
 
-    The course is a parabola through some frames on each side (A. Savitzky and M. J. E. Golay, 1964): flicker may come
-    in pulses of several frames, as in films cranked by hand; what takes longer is a change of light.
+    The course is a parabola through some frames on each side, without those that lie far off it: flicker may come in
+    pulses of several frames, as in films cranked by hand; what takes longer is a change of light. Flicker also jumps
+    from frame to frame: a few flashes or the corners of a fade on steady light are none.
     """
     if len(level) < PULSE:
         return 0.0
-    off = []
-    for n in range(len(level)):
-        values, here = _chained(gain, offset, n, level[n], PULSE)
-        time = (np.arange(len(values)) - here) / PULSE
-        q, _ = np.linalg.qr(np.stack([np.ones_like(time), time, np.square(time)], 1))
-        own = 1 - float(q[here] @ q[here])  # what the fit leaves of noise of one frame
-        off.append(abs(float(values[here] - q[here] @ (q.T @ values))) / np.sqrt(max(own, 0.1)) / max(level[n], 0.02))
-    return float(np.median(off)) * 1.4826
+    off = np.array([_off_parabola(*_chained(gain, offset, n, level[n], PULSE)) for n in range(len(level))])
+    here = level[1:-1]
+    jumps = (here - offset[1:-1]) / gain[1:-1] - 2 * here + gain[2:] * here + offset[2:]
+    slow, fast = (
+        float(np.median(np.abs(change) / np.maximum(of, 0.02))) * 1.4826 for change, of in ((off, level), (jumps, here))
+    )
+    return min(slow, 3 * fast / np.sqrt(6))  # the variance of a second difference is six times that of a frame
+
+
+def _off_parabola(values: np.ndarray, here: int) -> float:
+    """How far a value lies off the robust parabola through its neighbours, in the scale of independent noise."""
+    time = (np.arange(len(values)) - here) / PULSE
+    basis = np.stack([np.ones_like(time), time, np.square(time)], 1)
+    root = np.ones_like(time)
+    for _ in range(3):
+        q, r = np.linalg.qr(basis * root[:, None])
+        fit = basis @ np.linalg.lstsq(r, q.T @ (values * root), rcond=1e-6)[0]
+        spread = 1.4826 * float(np.median(np.abs(values - fit))) + 1e-6
+        root = np.sqrt(_near(values - fit, 4.7 * spread))
+    leverage = float(q[here] @ q[here])  # the share of a frame's own noise that the fit follows
+    return float(values[here] - fit[here]) / np.sqrt(max(1 - leverage, 0.1))
 
 
 def _chained(gain: np.ndarray, offset: np.ndarray, n: int, tones, span: int) -> tuple[np.ndarray, int]:
