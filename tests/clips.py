@@ -410,7 +410,7 @@ def image(path: Path, rgb: np.ndarray, pixel_format: str = "rgb24") -> Path:
     wide = "48" in pixel_format or "16" in pixel_format
     kind = "gray" if pixel_format.startswith(("gray", "ya")) else "gbrp"
     frame = from_rgb(rgb, kind + ("16le" if wide else ""), Colour(0 if kind == "gbrp" else 1, 2, 2, 2, True))
-    frame = frame.reformat(format=pixel_format, src_color_range=2, dst_color_range=2)
+    frame = frame.reformat(format=pixel_format, src_color_range=2, dst_color_range=2, threads=1)
     context = av.CodecContext.create(codec, "w")
     context.width, context.height, context.pix_fmt = frame.width, frame.height, pixel_format
     context.time_base, frame.pts = Fraction(1, 25), 0
