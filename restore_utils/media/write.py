@@ -238,7 +238,7 @@ class Writer:
         packed = self._stream.codec_context.pix_fmt
         if frame is not None and frame.format.name != packed:
             pts, time_base = frame.pts, frame.time_base
-            # One thread: swscale's own write past the end of a row, into what another thread has written.
+            # One thread: swscale writes past the end of a row, over what another thread has written.
             frame = frame.reformat(
                 format=packed, interpolation="POINT", src_color_range=2, dst_color_range=2, threads=1
             )
