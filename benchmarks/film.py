@@ -1,6 +1,7 @@
 """How well restorers find and repair damage: one table over clips and recipes.
 
     python benchmarks/film.py --footage DIR [--frames 12] [--recipes dust,heavy,silent-era,clean] [--kinds] [--things]
+    python benchmarks/film.py --stills DIR [--pictures DIR]
 
 Every clip of the folder is damaged, restored, and compared with the damaged picture's own target: grain, flicker and
 weave are kept, so they are no error. Inside = where local damage changed a pixel by more than 2 % of white; outside =
@@ -11,6 +12,7 @@ square error over a clip, in dB, then averaged over clips; SSIM is of luma.
 
 import argparse
 import subprocess
+import tempfile
 import time
 import zlib
 from collections import defaultdict
@@ -26,11 +28,14 @@ from torch import Tensor
 
 from restore_utils import damage, film, recipes
 from restore_utils.classic.median import Median
+from restore_utils.classic.register import Reference
 from restore_utils.film.decoys import KINDS as THINGS
 from restore_utils.film.decoys import draw_things
 from restore_utils.stream import FrameModel, Shot, restore
 
 SEEN = 0.02  # of white: a smaller change is no damage
+RETOUCHED = 0.1  # of white: a larger difference to a still's target is damage
+STILL_SIDE = 1024
 FILTERS = {"ffmpeg tmedian": "tmedian=radius=1", "ffmpeg atadenoise": "atadenoise=s=5", "ffmpeg hqdn3d": "hqdn3d"}
 Restorer = Callable[["Case"], tuple[Tensor, Tensor | None]]
 
@@ -225,9 +230,79 @@ def true_things(given: argparse.Namespace, restorers: dict[str, Restorer]) -> No
         table(rows)
 
 
+def real_stills(given: argparse.Namespace) -> None:
+    """Damaged photographs and what a person made of them, each as a shot of one frame: nothing has neighbours there.
+
+    A person retouches more than specks, and moves or grades the picture a little; so a still is first reduced to
+    STILL_SIDE pixels, its target laid over it by registration and brought to its colours. Damage is where the two then
+    differ by more than RETOUCHED. The mask that is given, and used for inpainting, is that.
+    """
+    folder = {p.name: p for p in given.stills.iterdir()}
+    pairs = [(n, n.replace("input_", "target_")) for n in folder if n.startswith("input_")]
+    pairs += [("damaged_input.jpg", "restoration_gt.jpg")] if "damaged_input.jpg" in folder else []
+    rows: dict = defaultdict(lambda: defaultdict(list))
+    for name, target in sorted(p for p in pairs if p[1] in folder):
+        case = still_case(folder[name], folder[target])
+        if case is None:
+            print(f"{name}: its target does not lie over it")
+            continue
+        with tempfile.TemporaryDirectory() as place:
+            mask = Path(place) / "mask.png"
+            cv2.imwrite(str(mask), np.where(case.touched[0, 0].numpy(), 255, 128).astype(np.uint8))
+            restorers: dict[str, Restorer] = {
+                "damaged": lambda c: (c.damaged, None),
+                "median": through(Median()),
+                "inpaint (given mask)": inpainted,
+                "film-small": through(film.load(given.weights)),
+                "film-small, mask": through(film.load(given.weights, mask=str(mask))),
+            }
+            for label, run in restorers.items():
+                frames, found = run(case)
+                row = judge(case, frames, found) | {"damage %": 100 * case.inside.float().mean().item()}
+                for column, value in row.items():
+                    rows[label][column.replace(damage.KINDS[0], "damage") if "recall" in column else column].append(
+                        value
+                    )
+                if given.pictures:
+                    given.pictures.mkdir(parents=True, exist_ok=True)
+                    picture = (frames[0].permute(1, 2, 0) * 255).round().byte().numpy()
+                    cv2.imwrite(str(given.pictures / f"{Path(name).stem}-{label}.png"), picture[..., ::-1])
+    print("== real stills")
+    table(rows)
+
+
+def still_case(damaged: Path, target: Path) -> Case | None:
+    """A damaged still with its target laid over it; None where that fails."""
+    one, other = (cv2.imread(str(p)).astype(np.float32) for p in (damaged, target))
+    scale = STILL_SIDE / max(one.shape)
+    size = round(one.shape[1] * scale), round(one.shape[0] * scale)
+    one, other = (cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in (one, other))
+    pose = Reference(cv2.cvtColor(one, cv2.COLOR_BGR2GRAY)).pose(cv2.cvtColor(other, cv2.COLOR_BGR2GRAY))
+    if pose is None:
+        return None
+    centre = complex(size[0] - 1, size[1] - 1) / 2
+    shift = centre + pose.shift - pose.turn * centre
+    place = np.array([[pose.turn.real, -pose.turn.imag, shift.real], [pose.turn.imag, pose.turn.real, shift.imag]])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    other = cv2.warpAffine(other, place, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    off = np.stack([cv2.medianBlur(np.clip(p, 0, 255).astype(np.uint8), 31) for p in (one, other)]).astype(np.float32)
+    other = np.clip(other + cv2.GaussianBlur(off[0] - off[1], (0, 0), 15), 0, 255)
+    differs = cv2.GaussianBlur(np.abs(one - other), (0, 0), 0.7).max(2) > 255 * RETOUCHED
+    hurt = cv2.dilate(differs.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    pair = [torch.from_numpy(p[..., ::-1].copy()).permute(2, 0, 1)[None] / 255 for p in (one, other)]
+    case = Case(pair[0], None, 0)
+    case.target = pair[1]
+    case.inside, case.touched = (torch.from_numpy(m)[None, None] for m in (differs, hurt))
+    case.cover = torch.zeros(1, len(damage.KINDS), *differs.shape)
+    case.cover[:, 0] = case.touched[:, 0].float()
+    return case
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--footage", type=Path, required=True, help="folder of clean clips")
+    parser.add_argument("--footage", type=Path, help="folder of clean clips")
+    parser.add_argument("--stills", type=Path, help="folder of damaged stills (input_*) and their targets (target_*)")
+    parser.add_argument("--pictures", type=Path, help="folder for what becomes of the stills")
     parser.add_argument("--frames", type=int, default=12, help="of each clip, from its middle")
     parser.add_argument("--recipes", default="dust,heavy,silent-era,clean")
     parser.add_argument("--weights", type=Path, default=Path(__file__).parents[1] / "models" / "film-small.safetensors")
@@ -236,6 +311,10 @@ def main() -> None:
     parser.add_argument("--kinds", action="store_true", help="also one kind of damage at a time")
     parser.add_argument("--things", action="store_true", help="also true small moving things")
     given = parser.parse_args()
+    if given.stills:
+        real_stills(given)
+    if not given.footage:
+        return
     small = through(film.load(given.weights))
     others = {
         "median": through(Median()),

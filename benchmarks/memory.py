@@ -16,10 +16,10 @@ from pathlib import Path
 from benchmarks.clips import hd_clip
 
 
-def resident(pid: int) -> int:
-    """Bytes that a process holds in memory now."""
+def resident(pid: int | str = "self", *, peak: bool = False) -> int:
+    """Bytes that a process holds in memory now, or held at most."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith("VmHWM:" if peak else "VmRSS:"):
             return int(line.split()[1]) * 1024
     return 0
 

@@ -63,13 +63,14 @@ def read(path: Path) -> Checkpoint:
         with path.open("rb") as file:
             start = file.read(9)
             size = path.stat().st_size
+            # First: the length before a safetensors header may begin with the byte that a pickle begins with.
+            if start[8:9] == b"{":
+                return _read_safetensors(path, struct.unpack("<Q", start[:8])[0], size)
             if start[:4] == b"PK\x03\x04":
                 return Checkpoint(_read_zip(path), {})
             if start[:1] == b"\x80":
                 file.seek(0)
                 return Checkpoint(_read_legacy(file, path, size), {})
-            if start[8:9] == b"{":
-                return _read_safetensors(path, struct.unpack("<Q", start[:8])[0], size)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     if start.lstrip()[:1] == b"<":

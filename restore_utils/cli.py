@@ -53,16 +53,36 @@ def restore(
     out: Annotated[Path, typer.Argument(help="The result; its suffix names the container.")],
     model: Models = None,
     render_factor: Annotated[
-        int | None, typer.Option(help="Side of the square that a trained U-Net sees, in units of 16 pixels.")
+        int | None,
+        typer.Option(
+            help="Side of the square that models see, in units of 16 pixels; if not given, 40 for networks trained on "
+            "squares, else the picture's own size."
+        ),
     ] = None,
+    stretch: Annotated[
+        bool, typer.Option("--stretch", help="Stretch the square back, without the finer detail of the picture.")
+    ] = False,
+    finetune_stage2: Annotated[
+        bool, typer.Option("--finetune-stage2", help="The second stage behind the model (edvr-...): twice the time.")
+    ] = False,
     start: Start = None,
     stop: Stop = None,
     work: Annotated[Path | None, typer.Option(help="Folder of the job; OUT.job if not given.")] = None,
+    mirror: Annotated[
+        Path | None, typer.Option(help="A folder on a safer disk: what is finished is copied there, and brought back.")
+    ] = None,
     segment_frames: Annotated[int, typer.Option(help="Frames in a finished piece, about.")] = 480,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1; png or tiff for a folder of images.")] = "",
     crf: Annotated[int | None, typer.Option(help="Quality of h264 and h265: less is better and larger.")] = None,
     height: Annotated[int | None, typer.Option(help="The most lines to download from a page.")] = None,
+    mask_in: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own mask, a still or a clip with a frame for each of the film: white = repair, black = never "
+            "touch, grey = the model decides."
+        ),
+    ] = None,
     mask_out: Annotated[Path | None, typer.Option(help="Write a film of what was changed.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report there; beside OUT if not given.")] = None,
     try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
@@ -75,12 +95,15 @@ def restore(
         out,
         model=model or "old-film",
         render_factor=render_factor or 0,
+        stretch=stretch,
+        finetune_stage2=finetune_stage2,
         start=start,
         stop=stop,
         codec=codec,
         crf=crf,
         segment_frames=segment_frames,
         device=device,
+        mask_in=mask_in,
     )
     with text_progress() as progress:
         done = restore_film(
@@ -88,6 +111,7 @@ def restore(
             out,
             settings,
             work=work,
+            mirror=mirror,
             height=height,
             mask_out=mask_out,
             report=report,
@@ -161,17 +185,23 @@ def probe(clip: Path, as_json: Annotated[bool, typer.Option("--json", help="For 
 
 @app.command()
 def models() -> None:
-    """List the models: what they do, whether they are here, their licence."""
+    """List the models: what they do, whether they are here, their licence, and their own options: NAME:key=value,..."""
     from restore_utils.zoo import models as entries
 
     table = Table(box=None)
-    for heading in ("name", "what it does", "here", "licence"):
-        table.add_column(heading)
+    for heading in ("name", "what it does", "here", "licence", "options"):
+        table.add_column(heading, overflow="fold")
+    shared = {option.name for entry in entries() if entry.name == "copy" for option in entry.options}
     for entry in entries():
-        table.add_row(
-            entry.name, entry.task, "yes" if entry.here else "download", entry.licence_weights or entry.licence_code
-        )
+        own = ",".join(f"{o.name}={_written(o.default)}" for o in entry.options if o.name not in shared)
+        licence = entry.licence_weights or entry.licence_code
+        table.add_row(entry.name, entry.task, "yes" if entry.here else "download", licence, own)
     out_console.print(table, markup=False)
+    _say(f"all of them have {', '.join(sorted(shared))} too; what is shown is what they are without being told")
+
+
+def _written(value: bool | int | float | str) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else f"{value}"
 
 
 @app.command()
@@ -247,6 +277,43 @@ def pairs(
     for message in made.messages:
         _say(message)
     _say(made.summary())
+
+
+@app.command()
+def train(
+    pairs: Annotated[Path, typer.Argument(help="A folder that `pairs` made.")],
+    out: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder of the run; a run in it is gone on with.")],
+    preset: Annotated[str, typer.Option(help="quick, star-wars, deoldify or smoke.")] = "quick",
+    stages: Annotated[Path | None, typer.Option(help="FILE.toml of your own stages.")] = None,
+    gan: Annotated[bool, typer.Option(help="Also the critic and the GAN phase.")] = True,
+    loss: Annotated[str, typer.Option(help="auto, feature, structural or pixel.")] = "auto",
+    pretrained: Annotated[bool, typer.Option(help="Begin with weights from ImageNet, where they can be had.")] = True,
+    encoder: Annotated[str | None, typer.Option(help="resnet18, resnet34, resnet50 or resnet101.")] = None,
+    rate: Annotated[float, typer.Option(help="Multiplies all learning rates.")] = 1.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Same seed, same run.")] = 0,
+    mirror: Annotated[Path | None, typer.Option(help="Folder, such as one on Drive, that gets copies.")] = None,
+    find_rate: Annotated[bool, typer.Option("--find-rate", help="Only look for a learning rate.")] = False,
+) -> None:
+    """Train a U-Net on pairs. Run the same line again to go on after an interruption."""
+    from restore_utils.progress import text_progress
+    from restore_utils.train import find_rate as look
+    from restore_utils.train import train as learn
+
+    logging.getLogger("restore_utils").setLevel(logging.INFO)  # a run of hours says what it does as it goes
+    common = {"preset": preset, "stages": stages, "loss": loss, "pretrained": pretrained, "encoder": encoder}
+    common |= {"device": device, "seed": seed}
+    with text_progress() as progress:
+        if find_rate:
+            plot = out / "rates.png"
+            found = look(pairs, plot, **common, progress=progress)
+        else:
+            weights = learn(pairs, out, **common, gan=gan, rate=rate, mirror=mirror, progress=progress)
+    if find_rate:
+        print_line(f"{found:.2g}")
+        _say(f"{plot} shows the loss over the rate")
+    else:
+        _say(f"{weights} is ready: restore CLIP OUT --model {weights}")
 
 
 def main() -> int:

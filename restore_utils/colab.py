@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restore_utils.errors import OptionError, OutputError
+from restore_utils.mirror import Mirror
 
 _LOCAL = Path("/content")  # Colab's fast disk, gone with the session
 _DRIVE = Path("/content/drive")
@@ -21,6 +22,8 @@ class Places:
     """Jobs and downloads: many files, so never on Drive."""
     results: Path
     """Films and reports."""
+    mirror: Path | None
+    """Where each finished piece of `work` is copied at once; None where Drive is not used."""
 
 
 def in_colab() -> bool:
@@ -30,6 +33,8 @@ def in_colab() -> bool:
 
 def places(folder: str = "restored", *, use_drive: bool = False) -> Places:
     """The folders to work in, made when missing: `folder` on Colab's own disk or Drive, else below the current folder.
+
+    What an earlier session copied to Drive, and this machine lacks, is brought back.
 
     Args:
         use_drive: Keep results on Google Drive. Drive is mounted then, and only then.
@@ -42,12 +47,13 @@ def places(folder: str = "restored", *, use_drive: bool = False) -> Places:
         raise OptionError("Google Drive can be used in Colab only; leave use_drive unticked")
     home = _LOCAL if in_colab() else Path.cwd()
     results = (mount_drive() if use_drive else home) / folder
-    found = Places(home / folder / "work", results)
+    found = Places(home / folder / "work", results, results / "work" if use_drive else None)
     for place in (found.work, found.results):
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{place}: cannot be made ({error.strerror}); is Drive full or not mounted?") from error
+    Mirror(found.work, found.mirror).recover()
     return found
 
 

@@ -1,13 +1,16 @@
-"""Other people's models of single images, by way of spandrel: super-resolution, denoising, deblocking, faces."""
+"""Models of single images: other people's, by way of spandrel (super-resolution, denoising, faces), and our U-Nets."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from restore_utils.adapters import per_frame
+from restore_utils.archs.unet import MULTIPLE, UNet
+from restore_utils.checkpoint import Checkpoint
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.precision import place
 from restore_utils.stream import FrameModel
@@ -40,7 +43,9 @@ def image_model(
     size = descriptor.size_requirements
 
     def restore(frames: Tensor) -> Tensor:
-        return torch.cat([descriptor(frame[None].to(dtype)).float() for frame in frames])
+        # autocast, because some networks make float32 masks and positions while they run, whatever their weights are
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            return torch.cat([descriptor(frame[None].to(dtype)).float() for frame in frames])
 
     model = per_frame(
         restore, scale=descriptor.scale, multiple_of=size.multiple_of, reach=_REACH.get(descriptor.tiling.name)
@@ -49,6 +54,28 @@ def image_model(
     if descriptor.purpose == "FaceSR" and descriptor.scale == 1:
         # Their decoders know one size only. The frame is taken for the face: what changed there is carried back.
         model = RenderSize(model, (size.minimum or 512) // RENDER_STEP)
+    return model
+
+
+def unet(checkpoint: Checkpoint, *, where: str, device: torch.device, precision: str = "float32") -> FrameModel:
+    """The U-Net of a weight file that `train` wrote. It sees whole frames, as its attention does.
+
+    Args:
+        where: what the file is called in errors.
+
+    Raises:
+        ModelError: when the file does not say what network it is of, or is of another.
+        OptionError: when the device cannot compute in that precision.
+    """
+    try:
+        network = UNet(**json.loads(checkpoint.metadata["dims"]))
+        network.load_state_dict(checkpoint.tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        problem = " ".join(str(error).split())[:160]
+        raise ModelError(f"{where} is no U-Net of this project ({problem}): give a file that `train` wrote") from error
+    place(network.folded(), device, precision, channels_last=True)
+    model = per_frame(lambda frames: torch.cat([network(frame[None]) for frame in frames]), multiple_of=MULTIPLE)
+    model.memory_per_pixel = 2000  # measured with ResNet-34 in float32: 1,690
     return model
 
 

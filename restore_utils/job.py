@@ -21,6 +21,7 @@ from torch import Tensor
 from restore_utils.analyse import Analysis, analyse
 from restore_utils.errors import DiskFullError, JobError, OutputError
 from restore_utils.evidence import Evidence, brightness
+from restore_utils.film.mask import check_length
 from restore_utils.folder import (
     Progress,
     content_hash,
@@ -34,27 +35,27 @@ from restore_utils.folder import (
     segment_file,
     write_state,
 )
-from restore_utils.media.encoding import unmastered
+from restore_utils.media.encoding import check_size, unmastered
 from restore_utils.media.mux import join
 from restore_utils.media.probe import Clip, probe
 from restore_utils.media.read import Frame, Reader
 from restore_utils.media.write import Encoding, Writer, pixel_format_for
+from restore_utils.mirror import Mirror
 from restore_utils.plan import (
     Segment,
     Settings,
     bytes_needed,
-    choose_device,
     frame_range,
-    free_memory,
     make_recipe,
+    out_size,
     plan_segments,
     run_sizes,
     segment_name,
 )
+from restore_utils.precision import choose_device, free_memory
 from restore_utils.prefetch import prefetch
 from restore_utils.stream import FrameModel, RunSize, Shot, restore
-from restore_utils.wrappers import RenderSize
-from restore_utils.zoo import build
+from restore_utils.zoo import build_all
 
 log = logging.getLogger("restore_utils")
 
@@ -87,8 +88,8 @@ class Plan:
 class Job:
     """One film and the folder in which it is restored. Use `open_job` to get one."""
 
-    def __init__(self, folder: Path, clip: Clip, content: str, analysis: Analysis) -> None:
-        self.folder, self.clip, self.content, self.analysis = folder, clip, content, analysis
+    def __init__(self, folder: Path, clip: Clip, content: str, analysis: Analysis, mirror: Mirror) -> None:
+        self.folder, self.clip, self.content, self.analysis, self.mirror = folder, clip, content, analysis, mirror
 
     # ---- planning ----
 
@@ -101,9 +102,10 @@ class Job:
         device = choose_device(settings.device)
         models = self._models(settings, device)
         first, stop = frame_range(self.analysis, settings.start, settings.stop)
-        width, height = self.clip.video.width, self.clip.video.height
-        for model in models:
-            width, height = model.out_size(width, height)
+        if settings.mask_in:
+            check_length(settings.mask_in, stop)
+        width, height = out_size(models, self.clip.video.width, self.clip.video.height)
+        check_size(settings.encoding, width, height)
         pixel_format, said = pixel_format_for(settings.encoding, self.clip, width, height)
         sizes = self._sizes(models, settings, device)
         recipe = make_recipe(self.content, self.analysis, models, sizes, settings, device, pixel_format)
@@ -133,9 +135,13 @@ class Job:
             yield f"{name}: its header tells {float(claimed):.2f} s, its pictures last {float(length):.2f} s"
 
     def _models(self, settings: Settings, device: torch.device) -> list[FrameModel]:
-        models = [model for spec in settings.models for model in build(spec, device=device)]
-        factor = settings.render_factor
-        return models if factor is None else [_at_render_factor(model, factor) for model in models]
+        return build_all(
+            settings.models,
+            device=device,
+            render_factor=settings.render_factor,
+            stretch=settings.stretch,
+            mask_in=settings.mask_in,
+        )
 
     def _sizes(self, models: Sequence[FrameModel], settings: Settings, device: torch.device) -> tuple[RunSize, ...]:
         """Those of the last plan if it had the same models: a resumed run must not depend on the memory free today."""
@@ -159,6 +165,7 @@ class Job:
             "size": [plan.width, plan.height],
         }
         write_state(self.folder, state)
+        self.mirror.put(self.folder / "job.json")
 
     # ---- running ----
 
@@ -210,6 +217,7 @@ class Job:
                         evidence.add(frame, before, rgb, mask)
                         del result, frame, rgb, mask
                         yield
+                self.mirror.put(*self._files(plan, segment))
 
     @contextmanager
     def _segment(self, plan: Plan, segment: Segment) -> Iterator[tuple[Writer, Writer | None, Evidence]]:
@@ -229,6 +237,11 @@ class Job:
             for writer in writers:
                 writer.complete()
             evidence.save(evidence_file(self.folder, segment.name), seal(writer.part for writer in writers))
+
+    def _files(self, plan: Plan, segment: Segment) -> list[Path]:
+        """Those of a finished segment; the one that stands for all is the last."""
+        kinds = (evidence_file, mask_file, segment_file) if plan.settings.mask else (evidence_file, segment_file)
+        return [kind(self.folder, segment.name) for kind in kinds]
 
     def _shots(self) -> list[Shot]:
         stats, border = self.analysis.stats, np.array(self.analysis.border)
@@ -314,8 +327,13 @@ class _Source:
 
 
 @contextmanager
-def open_job(source: Path, folder: Path, progress: Progress | None = None) -> Iterator[Job]:
+def open_job(
+    source: Path, folder: Path, progress: Progress | None = None, *, mirror: Path | None = None
+) -> Iterator[Job]:
     """Open the job of a film in a folder, new or begun, and hold its lock; analyses the film if that was not done.
+
+    Args:
+        mirror: a second folder to which all that is finished is copied at once, and from which it is brought back.
 
     Raises:
         JobError: another run holds the folder, or it belongs to another film.
@@ -329,6 +347,8 @@ def open_job(source: Path, folder: Path, progress: Progress | None = None) -> It
     with lock(folder):
         for part in (folder / "segments").glob("*.part*"):  # of a run that was killed
             part.unlink()
+        copies = Mirror(folder, mirror)
+        copies.recover()
         state = read_state(folder)
         content = content_hash(clip, state, progress)
         if state.get("content") not in (None, content):
@@ -342,7 +362,8 @@ def open_job(source: Path, folder: Path, progress: Progress | None = None) -> It
         if analysis is None:
             analysis = analyse(clip, progress=progress and (lambda done, total: progress("analyse", done, total)))
             analysis.save(saved)
-        yield Job(folder, clip, content, analysis)
+        copies.put(folder / "job.json", saved, *(clip.images or [clip.path]))
+        yield Job(folder, clip, content, analysis, copies)
 
 
 def _load(saved: Path) -> Analysis | None:
@@ -352,13 +373,6 @@ def _load(saved: Path) -> Analysis | None:
     except (JobError, zipfile.BadZipFile, zlib.error) as error:
         log.info("%s", error)
         return None
-
-
-def _at_render_factor(model: FrameModel, factor: int) -> FrameModel:
-    small = RenderSize(model, factor)
-    small.name, small.fingerprint = model.name, model.fingerprint
-    small.options = {**model.options, "render_factor": factor}
-    return small
 
 
 def _neighbours(segments: Iterable[Segment]) -> list[list[Segment]]:

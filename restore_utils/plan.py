@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from restore_utils.analyse import Analysis
+from restore_utils.builders import MOST_FACTOR
 from restore_utils.errors import OptionError
 from restore_utils.media.probe import Video
 from restore_utils.media.write import Encoding
@@ -35,7 +34,10 @@ class Settings:
     models: tuple[str, ...] = ("old-film",)
     """Names or files of models, each with its options (`median:strength=0.5`), in the order they run."""
     render_factor: int | None = None
-    """Side of the square, in units of 16 pixels, that every model is given the picture in; None: its own size."""
+    """Side of the square, in units of 16 pixels, that models are given the picture in. None: each by its default,
+    which is 40 for networks trained on squares and the picture's own size for all others."""
+    stretch: bool = False
+    """Whether what comes of the square is stretched back, without the finer detail of the picture."""
     start: Fraction | None = None
     """Seconds after the first frame; None: from the first."""
     stop: Fraction | None = None
@@ -46,13 +48,15 @@ class Settings:
     device: str = "auto"
     mask: bool = False
     """Whether a film of the masks is written beside the result."""
+    mask_in: str | None = None
+    """A person's own mask, a still or a clip, for the models that take one; their fingerprints tell what is in it."""
 
     def __post_init__(self) -> None:
         if self.segment_frames < 1:
             raise OptionError(f"segment-frames must be 1 or more, not {self.segment_frames}")
-        if self.render_factor is not None and not 1 <= self.render_factor <= 256:
+        if self.render_factor is not None and not 1 <= self.render_factor <= MOST_FACTOR:
             raise OptionError(
-                f"render factor {self.render_factor} is not between 1 and 256: the square has 16 x it pixels"
+                f"render factor {self.render_factor} is not between 1 and {MOST_FACTOR}: the square has 16 x it pixels"
             )
         if not self.models:
             raise OptionError("no model given: name at least one, or `copy` to change nothing")
@@ -109,35 +113,11 @@ def frame_range(analysis: Analysis, start: Fraction | None, stop: Fraction | Non
     return first, last
 
 
-def choose_device(name: str) -> torch.device:
-    """The device for "auto", "cpu", "cuda" or "cuda:1".
-
-    Raises:
-        OptionError: when it is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise OptionError(f"unknown device {name!r}: choose auto, cpu or cuda")
-    device = torch.device(name)
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise OptionError(f"there is no device {name} here: choose auto or cpu")
-    return device
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that can still be used on the device; on the CPU also within the limit of a container."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
-        free = int(found[1]) * 1024 if found else free
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and limit.read_text().strip().isdigit():
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return max(free, 0)
+def out_size(models: Sequence[FrameModel], width: int, height: int) -> tuple[int, int]:
+    """Width and height in pixels of what a chain makes of frames of that size."""
+    for model in models:
+        width, height = model.out_size(width, height)
+    return width, height
 
 
 def run_sizes(models: Sequence[FrameModel], width: int, height: int, memory: int) -> list[RunSize]:

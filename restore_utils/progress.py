@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from restore_utils.folder import Progress
+if TYPE_CHECKING:  # training shows progress where there is no PyAV
+    from restore_utils.folder import Progress
 
 _BYTES = ("download", "check")
 

@@ -19,15 +19,18 @@ from restore_utils.analyse import worst_seconds
 from restore_utils.errors import OutputError
 from restore_utils.folder import Progress
 from restore_utils.job import Job, Plan, open_job
+from restore_utils.media.encoding import check_size
 from restore_utils.media.mux import check_output, is_images
 from restore_utils.media.probe import probe
 from restore_utils.media.write import Encoding
-from restore_utils.plan import Settings, choose_device, frame_range, parse_time
+from restore_utils.mirror import Mirror
+from restore_utils.plan import Settings, frame_range, out_size, parse_time
+from restore_utils.precision import choose_device
 from restore_utils.report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
 from restore_utils.score import Scores, score
 from restore_utils.show import stack_clips
 from restore_utils.sources import fetch
-from restore_utils.zoo import build
+from restore_utils.zoo import build_all, with_second_stages
 from restore_utils.zoo import models as zoo_models
 
 TRY_SECONDS = 5
@@ -66,6 +69,8 @@ def settings_for(
     *,
     model: str | Sequence[str] = "old-film",
     render_factor: int = 0,
+    stretch: bool = False,
+    finetune_stage2: bool = False,
     start: str | float | None = None,
     stop: str | float | None = None,
     codec: str = "",
@@ -73,30 +78,39 @@ def settings_for(
     segment_frames: int = 480,
     device: str = "auto",
     mask: bool = False,
+    mask_in: str | Path | None = None,
 ) -> Settings:
     """Settings from what a form or a command line holds.
 
     Args:
         out: the result; a folder of images is PNG if no codec is chosen, everything else H.264.
         model: names or files with their options, several as a sequence or joined by " + ".
-        render_factor: 0 for the picture's own size.
+        render_factor: 0: what each model was made for, 40 for networks trained on squares, else the picture's own size.
+        stretch: what comes of the square is stretched back, without the finer detail of the picture.
+        finetune_stage2: the second stage behind every model that has one.
+        mask_in: a still, or a clip with a frame for each of the film: white = repair, black = never touch, grey = the
+            model decides; "" and None for none.
 
     Raises:
         OptionError: one line that says which value cannot be.
     """
-    specs = model.split(" + ") if isinstance(model, str) else model
+    specs = [spec.strip() for spec in (model.split(" + ") if isinstance(model, str) else model) if spec.strip()]
+    if finetune_stage2 and specs:
+        specs = with_second_stages(specs)
     if not codec:
         images = is_images(Path(out))
         codec = ("tiff" if Path(out).suffix in (".tif", ".tiff") else "png") if images else "h264"
     return Settings(
-        models=tuple(spec.strip() for spec in specs if spec.strip()),
+        models=tuple(specs),
         render_factor=int(render_factor) or None,
+        stretch=stretch,
         start=parse_time(start),
         stop=parse_time(stop),
         encoding=Encoding(codec, crf),
         segment_frames=int(segment_frames),
         device=device,
         mask=mask,
+        mask_in=str(mask_in) if mask_in else None,
     )
 
 
@@ -106,6 +120,7 @@ def restore_film(
     settings: Settings | None = None,
     *,
     work: str | Path | None = None,
+    mirror: str | Path | None = None,
     height: int | None = None,
     mask_out: str | Path | None = None,
     report: str | Path | None = None,
@@ -119,6 +134,8 @@ def restore_film(
         source: a path, a folder of images, a direct URL, or a page that yt-dlp knows.
         out: the result; its suffix names the container, a folder or a pattern an image sequence.
         work: folder of the job; OUT.job if not given.
+        mirror: a second folder, on a disk that outlasts the machine, to which each finished piece of the job is copied
+            at once and from which an interrupted job is brought back.
         height: the most lines to download from a page.
         mask_out: a film of the masks, written if given.
         report: an HTML page; OUT.html if not given.
@@ -135,16 +152,25 @@ def restore_film(
     work = Path(work) if work else out.with_name(f"{out.name}.job")
     page = Path(report) if report else out.with_name(f"{out.name}.html")
     _check_places(out, page, Path(mask_out) if mask_out else None)
-    for spec in settings.models:  # a wrong name is to be said before hours of download and analysis
-        build(spec, device=choose_device(settings.device))
+    # A wrong name, and a result that is too large, are to be said before hours of download and analysis.
+    models = build_all(
+        settings.models,
+        device=choose_device(settings.device),
+        render_factor=settings.render_factor,
+        stretch=settings.stretch,
+        mask_in=settings.mask_in,
+    )
+    if mirror:
+        Mirror(work, Path(mirror)).recover()
     path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
     clip = probe(path)
     check_output(out, clip, settings.encoding)
+    check_size(settings.encoding, *out_size(models, clip.video.width, clip.video.height))
     if mask_out:
         check_output(mask_out, clip, Encoding("ffv1"))
     if page.exists() and path.exists() and page.samefile(path):
         raise OutputError(f"{page} is the source itself: choose another name for the report")
-    with open_job(path, work, progress) as job:
+    with open_job(path, work, progress, mirror=Path(mirror) if mirror else None) as job:
         if only_worst:
             settings = _worst(job, settings)
         plan = job.plan(settings)
@@ -300,8 +326,10 @@ def _command(source: str, done: Restoration, settings: Settings) -> str:
         "--stop": None if settings.stop is None else float(settings.stop),
         "--codec": settings.encoding.codec,
         "--crf": settings.encoding.crf,
+        "--mask-in": settings.mask_in,
         "--mask-out": done.mask,
     }
     for name, value in options.items():
         line += [] if value is None else [name, str(value)]
+    line += ["--stretch"] if settings.stretch else []
     return shlex.join(line)

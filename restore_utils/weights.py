@@ -34,7 +34,19 @@ except ImportError:  # Windows: two downloads at once of one file are not kept a
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Checkpoint", "WeightFile", "fetch", "find", "fingerprint", "folders", "metadata", "read", "save", "verify"]
+__all__ = [
+    "Checkpoint",
+    "WeightFile",
+    "fetch",
+    "find",
+    "fingerprint",
+    "folders",
+    "metadata",
+    "own_folder",
+    "read",
+    "save",
+    "verify",
+]
 
 _PACKAGE = Path(__file__).parent
 _DRIVE = {"drive.google.com", "drive.usercontent.google.com", "docs.google.com"}
@@ -74,6 +86,11 @@ def _own() -> Path | None:
     return Path(folder).expanduser() if folder else None
 
 
+def own_folder() -> Path:
+    """Where what is downloaded or trained is put: $RESTORE_MODELS, or a folder in the user's cache."""
+    return _own() or _cache()
+
+
 def folders() -> list[Path]:
     """Where weight files are looked for, in this order."""
     return [folder for folder in (_own(), shipped(), _cache()) if folder is not None]
@@ -96,7 +113,7 @@ def fetch(file: WeightFile, *, progress: Progress | None = None) -> Path:
     """
     path = find(file)
     if path is None:
-        target = (_own() or _cache()) / file.name
+        target = own_folder() / file.name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with _locked(target.with_name(file.name + ".lock")):
@@ -219,7 +236,7 @@ def _difference(path: Path, file: WeightFile) -> str | None:
 
 
 def _check_pin(path: Path, digest: str) -> None:
-    for folder in (path.parent, _own() or _cache()):
+    for folder in (path.parent, own_folder()):
         pin = folder / f"{path.name}.sha256"
         if pin.is_file():
             pinned = pin.read_text().split()[:1]
@@ -229,7 +246,7 @@ def _check_pin(path: Path, digest: str) -> None:
                     f"back, or delete {pin} if the new one is wanted"
                 )
             return
-    for folder in (path.parent, _own() or _cache()):
+    for folder in (path.parent, own_folder()):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{path.name}.sha256").write_text(f"{digest}  {path.name}\n")

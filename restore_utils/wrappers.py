@@ -18,22 +18,29 @@ RENDER_STEP = 16
 """Pixels of side per unit of render factor."""
 
 _LUMA = (0.299, 0.587, 0.114)
+_SMALL, _LARGE = 0.08, 0.2  # a change below the first keeps all detail of the full size, one above the second none
+_FITS = 4
 
 
 class RenderSize(FrameModel):
     """Lets a model work on a square of `factor` x 16 pixels, and carries its changes back to the full size.
 
-    Frames are stretched to the square, as the networks made for this knob were trained (DeOldify). Of the result only
-    the difference to the square frame is enlarged and added to the full-size frame, so that what the model leaves alone
-    keeps all its detail.
+    Frames are stretched to the square, as the networks made for this knob were trained (DeOldify). The result is the
+    enlarged square plus the detail that only the full-size frame has: all of it where the model changed little, none
+    where it changed much, with a soft blend between the two. So what the model leaves alone is exactly as it was, and
+    round a speck that it removed no rim is left of what the square was too small to show.
     """
 
-    def __init__(self, model: FrameModel, factor: int) -> None:
+    def __init__(self, model: FrameModel, factor: int, *, stretch: bool = False) -> None:
         """
+        Args:
+            factor: side of the square, in units of 16 pixels.
+            stretch: give the enlarged square itself, without detail, as DeOldify does.
+
         Raises:
             ModelError: when the model changes the size of frames, or cannot work on a square of that size.
         """
-        self.model, self.side = model, factor * RENDER_STEP
+        self.model, self.side, self.stretch = model, factor * RENDER_STEP, stretch
         if model.out_size(self.side, self.side) != (self.side, self.side):
             raise ModelError(f"{_name(model)} changes the size of frames: leave render_factor out")
         if self.side % model.multiple_of:
@@ -42,7 +49,7 @@ class RenderSize(FrameModel):
             )
         self.before, self.after, self.grid = model.before, model.after, model.grid
         self.multiple_of, self.reach = 1, None
-        self.memory_per_pixel = 64 + model.memory_per_pixel // 8
+        self.memory_per_pixel = 96 + model.memory_per_pixel // 8
 
     def open(self, shot: Shot) -> object:
         """Open the model on the shot as it sees it: frames and motion at the render size."""
@@ -64,19 +71,59 @@ class RenderSize(FrameModel):
         return frames
 
     def _shrink(self, frames: Tensor) -> Tensor:
-        return F.interpolate(frames, (self.side, self.side), mode="bilinear", antialias=True).clamp(0, 1)
+        return _resize(frames, (self.side, self.side)).clamp(0, 1)
 
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
         small = self._shrink(run)
         answer = self.model(small, at, lo, hi, state)
-        size = run.shape[-2:]
-        change = F.interpolate(answer.frames.float() - small[lo - at : hi - at], size, mode="bilinear")
-        mask = answer.mask
+        frames, small = run[lo - at : hi - at], small[lo - at : hi - at]
+        size = frames.shape[-2:]
+        restored = answer.frames.float()
+        if self.stretch:
+            return Result(_resize(restored, size).clamp(0, 1))
+        mask = None if answer.mask is None else _resize(answer.mask.float(), size)
+        replaced = _resize(_replaced(small, restored), size)
+        change = _resize(restored - small, size) - replaced * (frames - _resize(small, size))
         if mask is not None:
             # Exactly 0 stays 0: a pixel is untouched only where nothing of the change reaches it.
-            mask = F.interpolate(mask.float(), size, mode="bilinear")
+            mask = torch.maximum(mask, replaced)
             change = change * (mask > 0)
-        return Result((run[lo - at : hi - at] + change).clamp(0, 1), mask)
+        return Result((frames + change).clamp(0, 1), mask)
+
+
+def _replaced(before: Tensor, after: Tensor) -> Tensor:
+    """How far a model replaced what is at a pixel, (k, 1, h, w), 0 to 1; both (k, 3, h, w), RGB, [0, 1].
+
+    Judged by luma, since colour alone leaves no rim, and one pixel further on each side: as far as shrinking spreads
+    the edge of a speck. A change of the whole picture's brightness or contrast replaces nothing.
+    """
+    before, after = _luma(before), _luma(after)
+    change = torch.minimum((after - before).abs(), _beyond_tone(before, after).abs())
+    share = ((change - _SMALL) / (_LARGE - _SMALL)).clamp(0, 1)
+    return F.max_pool2d(share * share * (3 - 2 * share), 3, stride=1, padding=1)
+
+
+def _beyond_tone(before: Tensor, after: Tensor) -> Tensor:
+    """The part of the change from before to after that no straight tone curve of the frame explains; (k, 1, h, w).
+
+    The curve is the line of least squares, found again with less weight on what lies far from it (Cauchy's weights),
+    so that specks do not bend it.
+    """
+    change = after - before
+    weight, rest = torch.ones_like(before), change
+    for _ in range(_FITS):
+        total = weight.sum((-2, -1), keepdim=True)
+        mean, level = ((weight * x).sum((-2, -1), keepdim=True) / total for x in (before, change))
+        spread = (weight * (before - mean) ** 2).sum((-2, -1), keepdim=True).clamp(min=1e-6)
+        slope = (weight * (before - mean) * (change - level)).sum((-2, -1), keepdim=True) / spread
+        rest = change - level - slope * (before - mean)
+        weight = 1 / (1 + (rest / _SMALL) ** 2)
+    return rest
+
+
+def _resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """(k, c, h, w) at another size; averaged where that is smaller."""
+    return F.interpolate(pictures, size, mode="bilinear", antialias=True)
 
 
 class ChromaOnly(FrameModel):
@@ -107,11 +154,16 @@ def with_luma_of(source: Tensor, frames: Tensor) -> Tensor:
 
     Where a colour is too strong for the luma, it is made paler rather than the luma wrong.
     """
-    weights = torch.tensor(_LUMA, dtype=frames.dtype, device=frames.device).view(1, 3, 1, 1)
-    luma = (source * weights).sum(1, keepdim=True)
-    colour = frames - (frames * weights).sum(1, keepdim=True)  # has luma 0 at any strength
+    luma = _luma(source)
+    colour = frames - _luma(frames)  # has luma 0 at any strength
     strongest = torch.where(colour > 0, (1 - luma) / colour.clamp(min=1e-6), luma / (-colour).clamp(min=1e-6))
     return (luma + colour * strongest.amin(1, keepdim=True).clamp(0, 1)).clamp(0, 1)
+
+
+def _luma(frames: Tensor) -> Tensor:
+    """(k, 1, H, W) of (k, 3, H, W), by the weights of BT.601."""
+    weights = torch.tensor(_LUMA, dtype=frames.dtype, device=frames.device).view(1, 3, 1, 1)
+    return (frames * weights).sum(1, keepdim=True)
 
 
 def _name(model: FrameModel) -> str:

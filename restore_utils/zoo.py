@@ -1,36 +1,39 @@
 """What can be named: from `NAME:key=value,...`, a file or a URL to models that are ready to run.
 
-`models/zoo.toml` says what there is; `_BUILDERS` below says how each architecture is made of it. A new model is a file
-in archs/, an entry in the data file and, for a new architecture, one line in `_BUILDERS`.
+`models/zoo.toml` says what there is, `builders` how each architecture is made of it. A new model is a file in archs/,
+an entry in the data file and, for a new architecture, one line in `builders.BUILDERS`.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
-import inspect
 import re
 import tomllib
 import urllib.parse
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from restore_utils import weights
+from restore_utils.builders import BUILDERS, MOST_FACTOR, Source, common_options
 from restore_utils.download import Progress
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.options import Option, parse_options
-from restore_utils.stream import FrameModel, Result
+from restore_utils.stream import FrameModel
 from restore_utils.weights import WeightFile
 from restore_utils.wrappers import ChromaOnly, RenderSize
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".tar")
+USUAL_FACTOR = 40
 _OPTIONS_AT_END = re.compile(r":(?=[A-Za-z]\w*=)")
 
 
@@ -47,6 +50,8 @@ class Entry:
     """The model that the option finetune_stage2 adds behind this one."""
     ends: str = ""
     """How windows are filled at the ends of a shot."""
+    render_factor: int = 0
+    """Of a network trained on squares: that of its default size, 40 in the tradition of DeOldify; 0: of any size."""
     file: str = ""
     urls: tuple[str, ...] = ()
     bytes: int | None = None
@@ -73,24 +78,7 @@ class Entry:
     @property
     def options(self) -> tuple[Option, ...]:
         """What may follow its name."""
-        return () if self.chain else _options(self.architecture, self)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What a builder works from: a weight file, if there is one, and what is known of it."""
-
-    name: str
-    path: Path | None = None
-    entry: Entry | None = None
-
-    @cached_property
-    def checkpoint(self) -> weights.Checkpoint:
-        return weights.read(self.path)
-
-    @property
-    def ends(self) -> str:
-        return self.entry.ends if self.entry else self.checkpoint.metadata.get("ends", "")
+        return () if self.chain else _options(self.architecture, self, self.render_factor)
 
 
 def models() -> list[Entry]:
@@ -98,11 +86,50 @@ def models() -> list[Entry]:
     return list(_zoo().values())
 
 
-def build(spec: str, *, device: torch.device | str = "cpu", progress: Progress | None = None) -> list[FrameModel]:
+def build_all(
+    specs: Sequence[str],
+    *,
+    device: torch.device | str = "cpu",
+    render_factor: int | None = None,
+    stretch: bool = False,
+    mask_in: str | Path | None = None,
+) -> list[FrameModel]:
+    """The models that several texts name, in order.
+
+    Args:
+        render_factor: of every model that does not have one behind its name; None: the model's own default.
+        stretch: for all models that work on a square.
+        mask_in: a person's own mask, for all models that take one and do not have one behind their name.
+
+    Raises:
+        ModelError, OptionError: as `build`; and where nothing works on a square that could be stretched, or takes a
+            mask.
+    """
+    common = {"stretch": "yes"} if stretch else {}
+    if render_factor is not None:
+        common["render_factor"] = str(render_factor)
+    if mask_in:
+        common["mask"] = str(mask_in)
+    models = [model for spec in specs for model in build(spec, device=device, common=common)]
+    if stretch and not any(model.options["stretch"] for model in models):
+        raise OptionError(f"stretch: no model works on a square here: add a render factor, such as {USUAL_FACTOR}")
+    if mask_in and not any(model.options.get("mask") for model in models):
+        raise OptionError(f"no model here takes the mask {mask_in}: add one that does, such as film-small")
+    return models
+
+
+def build(
+    spec: str,
+    *,
+    device: torch.device | str = "cpu",
+    common: Mapping[str, str] = MappingProxyType({}),
+    progress: Progress | None = None,
+) -> list[FrameModel]:
     """The models that a text names, ready on the device, to be run one after the other.
 
     Args:
         spec: `NAME`, `FILE` or `URL`, with options behind a colon: `fastdvdnet:sigma=20`.
+        common: options for every model that has them, where the text does not say otherwise.
         progress: called with bytes done and bytes in all while weights are downloaded.
 
     Returns:
@@ -113,14 +140,16 @@ def build(spec: str, *, device: torch.device | str = "cpu", progress: Progress |
         OptionError: for an option that the model does not have, or a value that it does not take.
     """
     name, given = _split(spec)
+    if name in _added:
+        return [_make_added(name, _chosen(name, given, common, common_options(0)), device)]
     entry = _zoo().get(name)
     if entry is None:
-        return [_build_file(name, given, device, progress)]
+        return [_build_file(name, given, common, device, progress)]
     if entry.chain:
         if given:
             raise OptionError(f"{name} is a chain and has no options: name its parts instead: {', '.join(entry.chain)}")
-        return [model for part in entry.chain for model in build(part, device=device, progress=progress)]
-    options = parse_options(name, given, entry.options)
+        return [model for part in entry.chain for model in build(part, device=device, common=common, progress=progress)]
+    options = _chosen(name, given, common, entry.options)
     stage2 = options.pop("finetune_stage2", False)
     if stage2 and not entry.stage2:
         raise OptionError(f"{name} has no second stage: leave finetune_stage2 out")
@@ -130,12 +159,67 @@ def build(spec: str, *, device: torch.device | str = "cpu", progress: Progress |
             f"{name}:noncommercial=yes if yours is"
         )
     path = weights.fetch(entry.weight_file, progress=progress) if entry.weight_file else None
-    built = [_make(entry.architecture, _Source(name, path, entry), options, device)]
+    built = [_make(entry.architecture, Source(name, path, entry.ends), options, device)]
     if stage2:
         second = {key: value for key, value in given.items() if key != "finetune_stage2"}
         text = ",".join(f"{key}={value}" for key, value in second.items())
-        built += build(f"{entry.stage2}:{text}" if text else entry.stage2, device=device, progress=progress)
+        text = f"{entry.stage2}:{text}" if text else entry.stage2
+        built += build(text, device=device, common=common, progress=progress)
     return built
+
+
+def add(name: str, model: FrameModel, *, version: str = "") -> None:
+    """Give a model of one's own a name, for as long as this program runs; adding it again replaces it.
+
+    Args:
+        model: networks that are attributes of it are put on the device that it is built for.
+        version: pieces of a job finished under a version are taken as finished under the same; "": only until the
+            model is added again.
+
+    Raises:
+        OptionError: when the name is one of the zoo, or could be taken for a file or for options.
+    """
+    if name in _zoo() or not re.fullmatch(r"[\w-]+", name):
+        raise OptionError(
+            f"{name!r} cannot be the name of a model of your own: choose another, of letters, digits and -"
+        )
+    _added[name] = (model, version or uuid.uuid4().hex)
+
+
+_added: dict[str, tuple[FrameModel, str]] = {}
+
+
+def with_second_stages(specs: Sequence[str]) -> list[str]:
+    """The same texts, with finetune_stage2=yes for every model that has a second stage and says nothing of it.
+
+    Raises:
+        OptionError: when none of them has one; names the models that do.
+    """
+    staged, found = [], False
+    for spec in specs:
+        name, given = _split(spec)
+        if name in _zoo() and _zoo()[name].stage2:
+            found = True
+            if "finetune_stage2" not in given:
+                spec = f"{spec.strip()}{',' if given else ':'}finetune_stage2=yes"
+        staged.append(spec)
+    if not found:
+        have = ", ".join(entry.name for entry in models() if entry.stage2)
+        raise OptionError(
+            f"{' + '.join(specs)} has no second stage: leave finetune_stage2 out, or choose one of {have}"
+        )
+    return staged
+
+
+def _chosen(name: str, given: Mapping[str, str], common: Mapping[str, str], legal: Sequence[Option]) -> dict[str, Any]:
+    """All options of a model as values."""
+    known = {option.name for option in legal}
+    options = parse_options(name, {**{key: text for key, text in common.items() if key in known}, **given}, legal)
+    if options["stretch"] and not options["render_factor"]:
+        if "stretch" in given:
+            raise OptionError(f"{name} works at full size: stretch needs a render factor, such as {USUAL_FACTOR}")
+        options["stretch"] = False
+    return options
 
 
 def _zoo() -> dict[str, Entry]:
@@ -191,7 +275,13 @@ def _split(spec: str) -> tuple[str, dict[str, str]]:
     return name, given
 
 
-def _build_file(name: str, given: dict[str, str], device: torch.device | str, progress: Progress | None) -> FrameModel:
+def _build_file(
+    name: str,
+    given: dict[str, str],
+    common: Mapping[str, str],
+    device: torch.device | str,
+    progress: Progress | None,
+) -> FrameModel:
     """A model from a weight file or a URL; its architecture is told from the file."""
     if re.match(r"https?://", name):
         found = Path(urllib.parse.urlsplit(name).path).name or "weights"
@@ -202,11 +292,11 @@ def _build_file(name: str, given: dict[str, str], device: torch.device | str, pr
         path = Path(name)
     elif name.endswith(_SUFFIXES) or "/" in name or "\\" in name:
         raise ModelError(f"there is no weight file {name}: give another path, or a name: {', '.join(_zoo())}")
-    else:
+    elif (path := weights.find(WeightFile(f"{name}.safetensors"))) is None:  # one's own, put into a folder of models
         _entry(name)
-    source = _Source(path.name, path)
+    source = Source(path.name, path)
     architecture = _recognise(source)
-    options = parse_options(name, given, _options(architecture, None))
+    options = _chosen(name, given, common, _options(architecture, None, _factor_of(path)))
     if options.pop("finetune_stage2", False):
         raise OptionError(
             f"a file has no second stage: name the file of the second stage as the next model, not {name}"
@@ -214,13 +304,13 @@ def _build_file(name: str, given: dict[str, str], device: torch.device | str, pr
     return _make(architecture, source, options, device)
 
 
-def _recognise(source: _Source) -> str:
+def _recognise(source: Source) -> str:
     says = weights.metadata(source.path)
     stated = says.get("architecture", "film" if "dims" in says else None)
-    if stated in _BUILDERS and _BUILDERS[stated].from_file:
+    if stated in BUILDERS and BUILDERS[stated].from_file:
         return stated
     if stated:
-        known = ", ".join(name for name, builder in _BUILDERS.items() if builder.from_file)
+        known = ", ".join(name for name, builder in BUILDERS.items() if builder.from_file)
         raise ModelError(f"{source.path} says that it is a network {stated!r}, which is not known here: {known} are")
     names = source.checkpoint.tensors.keys()
     for architecture in ("edvr", "fastdvdnet"):
@@ -229,14 +319,9 @@ def _recognise(source: _Source) -> str:
     return "image"
 
 
-def _make(architecture: str, source: _Source, options: dict[str, Any], device: torch.device | str) -> FrameModel:
-    inner = dict(options)
-    factor, chroma_only = inner.pop("render_factor"), inner.pop("chroma_only")
-    model = _BUILDERS[architecture].build(source, inner, torch.device(device))
-    if factor:
-        model = RenderSize(model, factor)
-    if chroma_only:
-        model = ChromaOnly(model)
+def _make(architecture: str, source: Source, options: dict[str, Any], device: torch.device | str) -> FrameModel:
+    inner = {key: value for key, value in options.items() if key not in {option.name for option in common_options(0)}}
+    model = _wrapped(BUILDERS[architecture].build(source, inner, torch.device(device)), options)
     model.name, model.options = source.name, options
     # A model may depend on more files than its weights, and then says so in its own fingerprint.
     own = getattr(model, "fingerprint", "")
@@ -244,88 +329,30 @@ def _make(architecture: str, source: _Source, options: dict[str, Any], device: t
     return model
 
 
-# --- how each architecture is made ------------------------------------------------------------------------------------
+def _make_added(name: str, options: dict[str, Any], device: torch.device | str) -> FrameModel:
+    model, version = _added[name]
+    for part in vars(model).values():
+        if isinstance(part, nn.Module):
+            part.to(device).eval()
+    model = _wrapped(copy.copy(model), options)
+    model.name, model.options, model.fingerprint = name, options, version
+    return model
 
 
-class Copy(FrameModel):
-    """Leaves every frame as it is and says so: mask 0."""
-
-    def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
-        frames = run[lo - at : hi - at]
-        return Result(frames, frames.new_zeros(len(frames), 1, *frames.shape[-2:]))
-
-
-@dataclass(frozen=True)
-class _Builder:
-    build: Callable[[_Source, dict[str, Any], torch.device], FrameModel]
-    options: Callable[[], tuple[Option, ...]] = tuple
-    from_file: bool = False
+def _wrapped(model: FrameModel, options: Mapping[str, Any]) -> FrameModel:
+    """The model as the options that all models have say."""
+    if options["render_factor"]:
+        model = RenderSize(model, options["render_factor"], stretch=options["stretch"])
+    return ChromaOnly(model) if options["chroma_only"] else model
 
 
-_COMMON = (
-    Option("render_factor", 0, low=0, high=64, help="work on a square of factor x 16 pixels; 0: at full size"),
-    Option("chroma_only", False, help="keep the luma of the source"),
-)
-_PRECISION = Option(
-    "precision", "float32", choices=("float32", "float16", "bfloat16"), help="what numbers the network computes with"
-)
-
-
-def _options(architecture: str, entry: Entry | None) -> tuple[Option, ...]:
+def _options(architecture: str, entry: Entry | None, render_factor: int) -> tuple[Option, ...]:
     asked = (Option("noncommercial", False, help="yes: your use is not commercial"),)
-    return (*_BUILDERS[architecture].options(), *_COMMON, *(asked if entry and not entry.commercial else ()))
+    asked = asked if entry and not entry.commercial else ()
+    return (*BUILDERS[architecture].options(), *common_options(render_factor), *asked)
 
 
-def _signature(module: str, name: str, skip: tuple[str, ...] = ()) -> Callable[[], tuple[Option, ...]]:
-    """The options of a class or function: its parameters that have a default."""
-
-    def options() -> tuple[Option, ...]:
-        parameters = inspect.signature(getattr(import_module(module, __package__), name)).parameters
-        return tuple(
-            Option(key, parameter.default)
-            for key, parameter in parameters.items()
-            if key not in skip and isinstance(parameter.default, (bool, int, float, str))
-        )
-
-    return options
-
-
-def _without_weights(module: str, name: str) -> _Builder:
-    def make(_source: _Source, options: dict[str, Any], _device: torch.device) -> FrameModel:
-        return getattr(import_module(module, __package__), name)(**options)
-
-    return _Builder(make, _signature(module, name))
-
-
-def _loaded(module: str, name: str = "load") -> _Builder:
-    """An architecture whose module loads its own files: `load(path, *, device, **options)`."""
-
-    def make(source: _Source, options: dict[str, Any], device: torch.device) -> FrameModel:
-        return getattr(import_module(module, __package__), name)(source.path, device=device, **options)
-
-    return _Builder(make, _signature(module, name, skip=("path", "device")), from_file=True)
-
-
-def _network(module: str, name: str, *options: Option) -> _Builder:
-    """A network of other people: `name(checkpoint, *, where, device, precision, **options)` makes a model of it."""
-
-    def make(source: _Source, chosen: dict[str, Any], device: torch.device) -> FrameModel:
-        extra = {"ends": source.ends} if source.ends else {}
-        build_model = getattr(import_module(module, __package__), name)
-        return build_model(source.checkpoint.tensors, where=str(source.path), device=device, **extra, **chosen)
-
-    return _Builder(make, lambda: (*options, _PRECISION), from_file=True)
-
-
-_STAGE2 = Option("finetune_stage2", False, help="run the second stage behind it: sharper, twice the time")
-_SIGMA = Option("sigma", 20.0, low=0.0, high=75.0, help="standard deviation of the noise, in grey levels of 255")
-
-_BUILDERS: Mapping[str, _Builder] = {
-    "copy": _Builder(lambda _source, _options, _device: Copy()),
-    "median": _without_weights(".classic.median", "Median"),
-    "deflicker": _without_weights(".classic.deflicker", "Deflicker"),
-    "film": _loaded(".film"),
-    "edvr": _network(".video_models", "edvr", _STAGE2),
-    "fastdvdnet": _network(".video_models", "fastdvdnet", _SIGMA),
-    "image": _network(".image_models", "image_model"),
-}
+def _factor_of(path: Path) -> int:
+    """The render factor that a weight file was trained for, as it says itself; 0 where it says nothing."""
+    said = weights.metadata(path).get("render_factor", "")
+    return int(said) if said.isdecimal() and int(said) <= MOST_FACTOR else 0

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore_utils import cli
+from restore_utils import cli, zoo
+from restore_utils.adapters import per_frame
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
+from restore_utils.restoration import settings_for
 from tests import films
 
 
@@ -60,6 +62,39 @@ def test_the_same_line_again_finds_all_done(run, film):
     assert "18 frames. Report" in said[-1]
 
 
+def test_render_factor_and_stretch(run, film, tmp_path):
+    words = ["--codec", "ffv1", "--model", "median", "--stop", "0.2"]
+    code, _, _ = run("restore", film, "kept.mkv", *words, "--render-factor", "2")
+    stretched, _, _ = run("restore", film, "stretched.mkv", *words, "--render-factor", "2", "--stretch")
+    assert (code, stretched) == (0, 0)
+    page = (tmp_path / "stretched.mkv.html").read_text()
+    assert "--render-factor 2" in page
+    assert "--stretch" in page
+    code, _, said = run("restore", film, "out.mkv", *words, "--stretch")
+    assert code == 2
+    assert said == ["stretch: no model works on a square here: add a render factor, such as 40"]
+
+
+def test_second_stage_is_asked_for_where_there_is_one(run, film):
+    code, _, said = run("restore", film, "out.mkv", "--model", "median", "--finetune-stage2")
+    assert code == 2
+    assert len(said) == 1
+    assert said[0].startswith("median has no second stage: leave finetune_stage2 out, or choose one of edvr-")
+    settings = settings_for("out.mkv", model="median + edvr-blur", finetune_stage2=True)
+    assert settings.models == ("median", "edvr-blur:finetune_stage2=yes")
+
+
+def test_a_result_too_large_for_the_codec_ends_before_the_work(run, film, tmp_path):
+    zoo.add("huge", per_frame(lambda frames: frames, scale=200))
+    code, _, said = run("restore", film, "out.mkv", "--model", "huge")
+    assert code == 2
+    assert said == [
+        "the result would have 12800x9600 pixels, h264 takes 36 million and sides of 16384 at most: choose h265 or "
+        "ffv1, or leave out a model that enlarges"
+    ]
+    assert not (tmp_path / "out.mkv.job" / "analysis.npz").exists()
+
+
 def test_try_restores_the_worst_seconds_and_tells_of_the_whole(run, tmp_path):
     long = films.shots(tmp_path / "long.mkv", lengths=(100, 80), size=(48, 32))
     code, _, said = run("restore", long, "worst.mp4", "--try", "--model", "median")
@@ -103,7 +138,10 @@ def test_probe_score_compare_models(run, film, tmp_path):
     assert run("compare", film, film, "both.mp4", "--mode", "wipe")[0] == 0
     assert probe(tmp_path / "both.mp4").video.width == 64
     names = [line.split()[0] for line in run("models")[1] if line.strip()]
-    assert {"median", "deflicker", "old-film", "copy"} <= set(names)
+    assert {"median", "deflicker", "steady", "old-film", "copy"} <= set(names)
+    (line,) = [line for line in run("models")[1] if line.split()[:1] == ["film-small"]]
+    assert "strength=1.0" in line
+    assert "mask=" in line
 
 
 def wrong_inputs(tmp_path, film):
@@ -128,6 +166,8 @@ def wrong_inputs(tmp_path, film):
         "no name": (["restore", film, ""], "no name"),
         "report on a film": ([*ours, "--report", film], ".html"),
         "report nowhere": ([*ours, "--report", "there/is/none.html"], "report"),
+        "mask for none": ([*ours, "--mask-in", film], "no model here takes the mask"),
+        "no such mask": ([*ours, "--model", "film-small", "--mask-in", "none.png"], "no mask at"),
         "mask is output": ([*ours, "--mask-out", "out.mkv"], "result itself"),
         "codec": ([*ours, "--codec", "divx"], "h264"),
         "codec and container": (["restore", film, "out.mp4", "--codec", "ffv1"], ".mkv"),

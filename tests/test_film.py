@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from restore_utils import contract, damage, film, recipes
+from restore_utils import contract, damage, film, job, recipes, settings_for
 from restore_utils.archs.film import FilmNet
 from restore_utils.errors import ModelError, OptionError, TrainingError
 from restore_utils.film import grain
@@ -21,6 +21,7 @@ from restore_utils.film.shards import make_shards
 from restore_utils.film.train import train
 from restore_utils.film.windows import Windows
 from restore_utils.stream import RunSize, Shot, restore
+from tests import films
 
 SHIPPED = Path(__file__).parents[1] / "models" / "film-small.safetensors"
 
@@ -178,6 +179,28 @@ def test_a_persons_mask(small, spotted, tmp_path):
     assert found[3, 0, 102, 151] > 0.9
 
 
+def test_masks_and_borders_lie_right_on_sizes_that_are_padded(small, spotted, tmp_path):
+    dirty = spotted[0][..., :105, :213]
+    mask = np.full(dirty.shape[-2:], 128, np.uint8)
+    mask[95:103, 200:211] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    _, found = run(film.load(SHIPPED, mask=str(tmp_path / "mask.png")), dirty)
+    assert ((found == 1).all(1) == torch.from_numpy(mask == 255))[:, 90:, 190:].all()
+    _, found = run(small, dirty, border=np.array([0, 0, 0, 6]))  # the dark spot reaches into the border
+    assert not found[..., 99:, :].any()
+    assert found[3].any()
+
+
+def test_a_persons_mask_fills_a_single_frame_from_around(spotted, tmp_path):
+    dirty, clean = spotted
+    mask = np.full(dirty.shape[-2:], 128, np.uint8)
+    mask[38:48, 58:68] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    result, _ = run(film.load(SHIPPED, mask=str(tmp_path / "mask.png")), dirty[3:4])
+    before, after = ((f - clean[3])[:, 38:48, 58:68].square().mean() for f in (dirty[3], result[0]))
+    assert after < 0.1 * before
+
+
 def test_a_frame_may_be_repaired_whole(tmp_path):
     clean = moving(3, 320, 240)
     cv2.imwrite(str(tmp_path / "mask.png"), np.full((240, 320), 255, np.uint8))
@@ -197,6 +220,71 @@ def test_a_persons_mask_may_be_a_clip(tmp_path):
         given(4, 32, 24)
     with pytest.raises(OptionError, match="no mask at"):
         GivenMask(tmp_path / "none.png")
+
+
+def test_a_mask_may_be_grey_coloured_deep_or_transparent(tmp_path):
+    values = np.array([[0, 128, 255, 20]] * 4, np.uint8)
+    clear = np.dstack([np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 255, np.uint8)])
+    clear[:, 1:3, 3] = 0  # nothing is painted there
+    clear[:, 2] = 255
+    pictures = {
+        "grey": values,
+        "colour": cv2.merge([values] * 3),
+        "deep": values.astype(np.uint16) * 257,
+        "transparent": clear,
+    }
+    for name, picture in pictures.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+        repair, never = GivenMask(tmp_path / f"{name}.png")(7, 8, 8)
+        assert repair[0].tolist() == [False] * 4 + [True] * 2 + [False] * 2, name
+        assert never[0].tolist() == [True] * 2 + [False] * 4 + [True] * 2, name
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.mp4").write_text("no film")
+    for name in ("text.png", "text.mp4"):
+        with pytest.raises(OptionError, match="cannot be read"):
+            GivenMask(tmp_path / name)
+
+
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    return films.shots(tmp_path / "film.mkv", lengths=(8,), size=(96, 64))
+
+
+def test_a_mask_belongs_to_the_pieces_that_are_made_with_it(clip, tmp_path):
+    mask = tmp_path / "mask.png"
+    names = []
+    with job.open_job(clip, tmp_path / "job") as film_job:
+        for picture in (None, np.full((64, 96), 128, np.uint8), np.zeros((64, 96), np.uint8)):
+            if picture is not None:
+                cv2.imwrite(str(mask), picture)
+            settings = settings_for("out.mkv", model="film-small", mask_in=None if picture is None else mask)
+            names.append(film_job.plan(settings).segments[0].name)
+        again = film_job.plan(settings).segments[0].name
+    assert len(set(names)) == 3
+    assert again == names[-1]
+
+
+def test_a_clip_of_masks_goes_with_the_film_also_from_its_middle_on(clip, tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "mask.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 24, (48, 32))
+    for n in range(8):
+        writer.write(np.full((32, 48, 3), 255 if n == 6 else 0, np.uint8))
+    writer.release()
+    with job.open_job(clip, tmp_path / "job") as film_job:
+        for start in ("", "0.2"):
+            plan = film_job.plan(
+                settings_for("out.mkv", model="deflicker + film-small", start=start, mask_in=tmp_path / "mask.avi")
+            )
+            given = [film_job.frame(plan, n)[2] for n in (5, 6)]
+            assert not given[0].any()
+            assert (given[1] == 1).all()
+    longer = films.shots(tmp_path / "longer.mkv", lengths=(10,), size=(96, 64))
+    with job.open_job(longer, tmp_path / "other") as film_job:
+        short = {"model": "film-small", "mask_in": tmp_path / "mask.avi"}
+        with pytest.raises(OptionError, match="has 8 frames and 10 are needed"):
+            film_job.plan(settings_for("out.mkv", **short))
+        film_job.plan(settings_for("out.mkv", stop="0.3", **short))
+        with pytest.raises(OptionError, match="no model here takes the mask"):
+            film_job.plan(settings_for("out.mkv", model="median", mask_in=tmp_path / "mask.avi"))
 
 
 def test_neighbours_fill_both_sides_nearest_first():

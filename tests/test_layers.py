@@ -12,15 +12,15 @@ PACKAGE = Path(__file__).parents[1] / "restore_utils"
 
 # A module may import from the layers below its own, and from its own.
 LAYERS = [
-    ("errors", "version"),
+    ("errors", "version", "mirror"),
     ("prefetch", "tiles", "options", "precision", "ffmpeg", "download", "checkpoint", "weights", "archs"),
     ("media", "stream"),
     ("adapters", "contract", "analyse", "score", "damage", "recipes", "sources", "classic", "wrappers"),
     ("show", "film", "video_models", "image_models", "assemble", "degrade"),
-    ("zoo", "evidence", "folder", "pairs"),
+    ("builders", "zoo", "evidence", "folder", "pairs", "train"),
     ("plan", "report", "progress"),
     ("job",),
-    ("restoration", "colab"),
+    ("restoration", "preview", "colab"),
     ("forms",),
     ("demo", "cli"),
     ("__main__",),

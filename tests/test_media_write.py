@@ -16,7 +16,7 @@ from restore_utils.errors import DiskFullError, OptionError, OutputError
 from restore_utils.media.clip import Clip
 from restore_utils.media.colour import to_rgb
 from restore_utils.media.convert import convert
-from restore_utils.media.encoding import CODECS, Encoding, colour_for, pixel_format_for
+from restore_utils.media.encoding import CODECS, Encoding, check_size, colour_for, pixel_format_for
 from restore_utils.media.planes import Planar, arrays, layout
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Frame, Reader
@@ -249,6 +249,29 @@ def test_a_segment_says_what_made_it(tmp_path):
     (tmp_path / "other").write_bytes(b"something else")
     with pytest.raises(OutputError, match="not a finished segment"):
         segment_info(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("codec", "size", "advice"),
+    [
+        ("h264", (15360, 8640), "h264 takes 36 million .*: choose h265 or ffv1, or leave out a model that enlarges"),
+        ("ffv1", (16388, 4), "would have 16388x4 pixels, ffv1 takes 134 million and sides of 16384 at most: leave out"),
+        ("prores", (16384, 8704), "prores takes 134 million"),
+    ],
+)
+def test_a_result_too_large_for_the_codec_is_said_at_once(codec, size, advice):
+    with pytest.raises(OutputError, match=advice):
+        check_size(Encoding(codec), *size)
+
+
+def test_sizes_that_codecs_take(tmp_path):
+    for codec in CODECS:
+        check_size(Encoding(codec), 7680, 4320)
+    check_size(Encoding("h265"), 15360, 8640)
+    wide = clips.write(tmp_path / "wide.mkv", [clips.noise(0, 16384, 16, "yuv420p")], codec="ffv1")
+    frames = write(tmp_path / "segment", probe(wide), Encoding("h264", preset="ultrafast"))
+    assert [plane.shape for plane in planes(tmp_path / "segment")[0]] == [(16, 16384), (8, 8192), (8, 8192)]
+    assert len(frames) == 1
 
 
 def test_a_film_of_masks_is_gray(tmp_path):

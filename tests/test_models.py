@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from dataclasses import replace
 
-from restore_utils.contract import check_model
+import pytest
+import torch
+from spandrel.architectures.Compact import Compact
+from spandrel.architectures.ESRGAN import ESRGAN
+from spandrel.architectures.SwinIR import SwinIR
+
+from restore_utils import weights
+from restore_utils.archs.edvr import EDVR, Dimensions
+from restore_utils.archs.fastdvdnet import FastDVDnet
+from restore_utils.archs.unet import UNet
+from restore_utils.builders import BUILDERS
+from restore_utils.contract import check_model, film, run, stacked
 from restore_utils.zoo import build, models
 
 HERE = [entry.name for entry in models() if entry.here and not entry.chain]
@@ -25,6 +37,40 @@ def test_contract(name):
 def test_contract_at_a_render_size(name):
     (model,) = build(f"{name}:render_factor=4")
     check_model(model)
+
+
+SMALL = Dimensions(channels=16, groups=4, front_blocks=2, back_blocks=2)
+NETWORKS = {
+    "edvr": lambda: EDVR(SMALL),
+    "edvr, same size": lambda: EDVR(replace(SMALL, hr_in=True, predeblur=True)),
+    "fastdvdnet": FastDVDnet,
+    "unet": lambda: UNet("resnet18", attention=False, blur=False),
+    "image, RRDBNet": lambda: ESRGAN(num_filters=16, num_blocks=2, scale=4),
+    "image, SRVGG": lambda: Compact(num_feat=16, num_conv=4, upscale=2),
+    "image, SwinIR": lambda: SwinIR(img_size=16, embed_dim=12, depths=[2], num_heads=[2], window_size=8, upscale=1),
+}
+
+
+HALVES = [(name, precision) for name in NETWORKS for precision in ("bfloat16", "float16")]
+HALVES.remove(("image, SwinIR", "float16"))  # refused: see test_image_models
+
+
+@pytest.mark.parametrize(("name", "precision"), HALVES)
+def test_half_precision_is_within_a_grey_level_on_average(tmp_path, name, precision):
+    torch.manual_seed(0)
+    network = NETWORKS[name]()
+    about = {"architecture": name.split(",")[0], "dims": json.dumps(getattr(network, "dims", None))}
+    weights.save(tmp_path / "net.safetensors", network.state_dict(), {} if name.startswith("image") else about)
+    clip = film(6, 48, 32)
+    (exact,) = build(str(tmp_path / "net.safetensors"))
+    (half,) = build(f"{tmp_path / 'net.safetensors'}:precision={precision}")
+    difference = (stacked(run(half, clip)) - stacked(run(exact, clip))).abs()
+    assert 0 < difference.mean() < 1 / 255
+
+
+def test_half_precision_is_checked_for_every_architecture_that_has_it():
+    have = {name for name, builder in BUILDERS.items() if "precision" in {o.name for o in builder.options()}}
+    assert have == {name.split(",")[0] for name in NETWORKS}
 
 
 def chain(name: str) -> tuple[str, ...]:

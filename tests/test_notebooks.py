@@ -5,15 +5,20 @@ from __future__ import annotations
 import copy
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 from sklearn.datasets import load_sample_image
+from spandrel.architectures.Compact import Compact
 
+from restore_utils.archs.edvr import EDVR, Dimensions
 from restore_utils.forms import parse
 from restore_utils.media.colour import from_rgb
+from restore_utils.zoo import models
 from tests import clips
 from tests.notebook_lint import problems
 
@@ -21,14 +26,26 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # What is set at the end of a notebook's settings, and the files that its run has to leave. The notebooks run in one
-# folder, in this order: 04 joins what 03 made.
+# folder, in this order: 02 learns from the pairs of 01, 04 joins what 03 made.
 TINY = {
     "01_degrade": (
         {"source_url": "film.mkv", "pairs_count": 8, "lines": 64, "folder": "pairs"},
         ["pairs/damaged.mkv", "pairs/set/manifest.json"],
     ),
+    "02_train": (
+        {"pairs_folder": "pairs/set", "preset": "smoke", "name": "tiny-film", "folder": "trained"},
+        ["trained/work/tiny-film/model.md", "models/tiny-film.safetensors"],
+    ),
     "03_restore": ({"source_url": "film.mkv", "work": "job", "segment_frames": 8, "codec": "ffv1"}, ["job"]),
     "04_reassemble": ({"work": "job", "out": "joined.mkv"}, ["joined.mkv"]),
+    "05_multiframe": (
+        {"source_url": "film.mkv", "weights": "deblur.pth + second.pth", "stop": "0.3", "folder": "sharper"},
+        ["sharper/restored.mp4"],
+    ),
+    "08_your_model": (
+        {"source_url": "film.mkv", "model": "mine + larger.pth", "codec": "ffv1", "folder": "mine"},
+        ["mine/restored.mkv"],
+    ),
     "00_quickstart": ({"source_url": "film.mkv", "codec": "ffv1", "folder": "quick"}, ["quick/restored.mkv"]),
 }
 
@@ -48,7 +65,7 @@ def test_every_notebook_is_run():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder with a short film: a photograph that moves, in two shots, with dust on some frames."""
+    """A folder with a short film, a photograph that moves, in two shots, with dust on some frames; and some weights."""
     place = tmp_path_factory.mktemp("notebooks")
     frames = []
     for n in range(20):
@@ -59,7 +76,24 @@ def folder(tmp_path_factory) -> Path:
             from_rgb(photo.transpose(2, 0, 1).astype("float32") / 255, "yuv420p", clips.colour(6, tagged=False))
         )
     clips.write(place / "film.mkv", frames, extra=[clips.sound(0.8)])
+    torch.manual_seed(0)
+    small = Dimensions(channels=8, groups=2, front_blocks=1, back_blocks=1, hr_in=True)
+    networks = {
+        "deblur": EDVR(replace(small, predeblur=True)),
+        "second": EDVR(small),
+        "larger": Compact(num_feat=8, num_conv=2),
+    }
+    for name, network in networks.items():
+        torch.save({"params": network.state_dict()}, place / f"{name}.pth")
     return place
+
+
+def test_modes_that_the_form_offers_are_models():
+    book = nbformat.read(ROOT / "notebooks" / "05_multiframe.ipynb", as_version=4)
+    (modes,) = (field.choices for field in parse(settings_cell(book).source).fields if field.name == "data_mode")
+    assert len(modes) == 5
+    stages = {entry.name: entry.stage2 for entry in models()}
+    assert {mode for mode in modes if not stages[f"edvr-{mode.lower().replace('_', '-')}"]} == {"Vid4"}
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -70,6 +104,7 @@ def test_runs_from_top_to_bottom(name, folder, monkeypatch):
     unknown = set(tiny) - {field.name for field in parse(cell.source).fields}
     assert not unknown, f"{name} has no setting {unknown}"
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in tiny.items())
+    monkeypatch.setenv("RESTORE_MODELS", str(folder / "models"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     NotebookClient(book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
     for file in made:

@@ -8,7 +8,8 @@ import pytest
 
 from restore_utils.adapters import per_frame
 from restore_utils.errors import OptionError
-from restore_utils.plan import Settings, choose_device, parse_time, plan_segments, run_sizes, segment_name
+from restore_utils.plan import Settings, parse_time, plan_segments, run_sizes, segment_name
+from restore_utils.precision import choose_device
 
 
 @pytest.mark.parametrize(

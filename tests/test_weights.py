@@ -169,6 +169,16 @@ def left_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {"net.pth.lock"}
 
 
+def test_safetensors_is_known_whatever_its_header_is_long(tmp_path):
+    lengths = set()
+    for count in range(40):
+        path = tmp_path / "net.safetensors"
+        weights.save(path, {"x": torch.ones(1)}, {"note": "a" * 8 * count})
+        lengths.add(path.read_bytes()[0])
+        assert weights.read(path).tensors["x"] == 1
+    assert 0x80 in lengths  # also the first byte of a pickle
+
+
 # --- downloads --------------------------------------------------------------------------------------------------------
 
 

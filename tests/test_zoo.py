@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from restore_utils import contract, weights, zoo
+from restore_utils.adapters import per_frame, windowed
 from restore_utils.archs.edvr import EDVR, Dimensions
 from restore_utils.archs.fastdvdnet import FastDVDnet
+from restore_utils.builders import BUILDERS
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.options import Option
-from restore_utils.zoo import build, models
+from restore_utils.zoo import build, build_all, models, with_second_stages
 
 NAMES = [entry.name for entry in models()]
 
@@ -29,6 +31,7 @@ def _one_thread():
 @pytest.fixture
 def own_zoo(tmp_path, monkeypatch):
     """A folder with small networks and a data file for them."""
+    monkeypatch.setattr(zoo, "_added", {})
 
     def write(network: torch.nn.Module, name: str) -> str:
         torch.save({"params": network.state_dict()}, tmp_path / name)
@@ -95,7 +98,7 @@ def only(spec: str):
 def test_every_entry_states_what_it_needs(entry):
     assert entry.task
     assert bool(entry.chain) != bool(entry.architecture)
-    assert entry.architecture in {"", *zoo._BUILDERS}
+    assert entry.architecture in {"", *BUILDERS}
     assert not entry.stage2 or entry.stage2 in NAMES
     for spec in entry.chain:
         assert spec.split(":")[0] in NAMES
@@ -154,7 +157,7 @@ def test_chain_gives_its_models_in_order(own_zoo):
 def test_models_say_what_they_are(own_zoo):
     model = only("sharp:precision=bfloat16")
     assert model.name == "sharp"
-    assert model.options == {"precision": "bfloat16", "render_factor": 0, "chroma_only": False}
+    assert model.options == {"precision": "bfloat16", "render_factor": 0, "stretch": False, "chroma_only": False}
     assert model.fingerprint == weights.fingerprint(own_zoo / "first.pth")
     assert only(str(own_zoo / "first.pth")).fingerprint == model.fingerprint
 
@@ -250,6 +253,61 @@ def test_render_factor_and_chroma_only_wrap_any_model(own_zoo):
     assert not torch.equal(answer, film)
     with pytest.raises(ModelError, match="changes the size of frames: leave render_factor out"):
         build("sharp:render_factor=4")
+
+
+def test_a_network_trained_on_squares_has_their_size_as_its_default(own_zoo):
+    tensors = FastDVDnet().state_dict()
+    weights.save(own_zoo / "square.safetensors", tensors, {"architecture": "fastdvdnet", "render_factor": "40"})
+    path = own_zoo / "square.safetensors"
+    for spec, factor in ((str(path), 40), (f"{path}:render_factor=3", 3), (f"{path}:render_factor=0", 0)):
+        model = only(spec)
+        assert model.options["render_factor"] == factor
+        assert getattr(model, "side", 0) == 16 * factor
+    text = (own_zoo / "zoo.toml").read_text()
+    (own_zoo / "zoo.toml").write_text(text.replace('name = "noise"', 'name = "noise"\nrender_factor = 24'))
+    assert only("noise:noncommercial=yes").side == 24 * 16
+
+
+def test_render_factor_and_stretch_of_a_whole_chain(own_zoo):
+    path = own_zoo / "noise.pth"
+    models = build_all([str(path), f"{path}:render_factor=2"], render_factor=4, stretch=True)
+    assert [(model.side, model.stretch) for model in models] == [(64, True), (32, True)]
+    models = build_all([str(path), f"{path}:render_factor=2"], stretch=True)
+    assert [model.options["stretch"] for model in models] == [False, True]
+    with pytest.raises(OptionError, match="stretch: no model works on a square here: add a render factor"):
+        build_all([str(path)], stretch=True)
+    with pytest.raises(OptionError, match="stretch needs a render factor, such as 40"):
+        build(f"{path}:stretch=yes")
+
+
+def test_second_stages_of_a_whole_chain(own_zoo):
+    specs = ["noise:noncommercial=yes", "sharp", "sharp:precision=bfloat16", "sharp:finetune_stage2=no"]
+    assert with_second_stages(specs) == [
+        "noise:noncommercial=yes",
+        "sharp:finetune_stage2=yes",
+        "sharp:precision=bfloat16,finetune_stage2=yes",
+        "sharp:finetune_stage2=no",
+    ]
+    with pytest.raises(OptionError, match=r"noise has no second stage: leave finetune_stage2 out, or choose .* sharp"):
+        with_second_stages(["noise"])
+
+
+def test_a_model_of_ones_own_can_be_named(own_zoo):
+    zoo.add("mine", windowed(lambda window: window[0], 0, 0), version="1")
+    film = contract.film(2, 40, 24)
+    zoo.add("darker", per_frame(lambda frames: frames / 2))
+    models = build_all(["darker", "darker:render_factor=2"])
+    assert [(model.name, model.options["render_factor"]) for model in models] == [("darker", 0), ("darker", 2)]
+    assert models[1].side == 32
+    assert torch.equal(contract.stacked(contract.run(models[0], film)), film / 2)
+    assert only("mine").fingerprint == "1"
+    first = only("darker").fingerprint
+    assert only("darker").fingerprint == first
+    zoo.add("darker", per_frame(lambda frames: frames / 3))
+    assert only("darker").fingerprint != first
+    for name in ("sharp", "a.pth", "a:b=c", ""):
+        with pytest.raises(OptionError, match="cannot be the name of a model of your own"):
+            zoo.add(name, models[0])
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

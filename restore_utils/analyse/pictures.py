@@ -34,7 +34,8 @@ def global_motion(before: np.ndarray, here: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     half = (one.shape[1] // 2, one.shape[0] // 2)
     small = [cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in (one, other)]
-    (dx, dy), _ = cv2.phaseCorrelate(*small, cv2.createHanningWindow(half, cv2.CV_32F))
+    # Copies, since OpenCV lays the window over its input where that has a size that needs no padding.
+    (dx, dy), _ = cv2.phaseCorrelate(small[0].copy(), small[1].copy(), cv2.createHanningWindow(half, cv2.CV_32F))
     starts = {(0.0, 0.0), (2 * dx, 2 * dy)}
     start = min(
         starts, key=lambda s: float(np.median(np.abs(_difference(shifted(small[0], s[0] / 2, s[1] / 2), small[1]))))

@@ -2,5 +2,6 @@
 
 from restore_utils.classic.deflicker import Deflicker
 from restore_utils.classic.median import Median
+from restore_utils.classic.steady import Steady
 
-__all__ = ["Deflicker", "Median"]
+__all__ = ["Deflicker", "Median", "Steady"]

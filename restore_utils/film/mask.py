@@ -29,13 +29,15 @@ class GivenMask:
         self.path = Path(path)
         if not self.path.is_file():
             raise OptionError(f"no mask at {path}: give a still or a clip")
-        self._still = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if self.path.suffix.lower() in _STILLS else None
+        self._still = _still(self.path) if self.path.suffix.lower() in _STILLS else None
         with self.path.open("rb") as file:
             self.fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         self._clip: cv2.VideoCapture | None = None
         self._next = 0
         self._last: tuple[int, np.ndarray] | None = None
         if self._still is None:
+            if not cv2.VideoCapture(str(path)).isOpened():
+                raise OptionError(f"the mask {path} cannot be read: give a PNG, or a clip that plays")
             self._read(0)
 
     def __call__(self, n: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,3 +67,36 @@ class GivenMask:
         self._next = n + 1
         self._last = n, cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         return self._last[1]
+
+
+def check_length(path: str | Path, stop: int) -> None:
+    """Whether a mask reaches up to frame `stop`, before hours are spent on finding out.
+
+    Raises:
+        OptionError: it is a clip with fewer frames.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _STILLS:
+        return
+    clip, count = cv2.VideoCapture(str(path)), 0
+    while count < stop and clip.grab():
+        count += 1
+    if count < stop:
+        raise OptionError(
+            f"the mask {path} has {count} frames and {stop} are needed: it begins with the film and has a frame "
+            "for each up to the end of the part, or is a still"
+        )
+
+
+def _still(path: Path) -> np.ndarray:
+    """Grey levels, uint8 (H, W); what is transparent is left to the model."""
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise OptionError(f"the mask {path} cannot be read: give a PNG, or a clip that plays")
+    if picture.dtype != np.uint8:
+        most = np.iinfo(picture.dtype).max if picture.dtype.kind == "u" else 1
+        picture = np.clip(picture / most * 255, 0, 255).round().astype(np.uint8)
+    if picture.ndim == 2:
+        return picture
+    grey = cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_BGR2GRAY)
+    return grey if picture.shape[2] < 4 else np.where(picture[..., 3] < 128, 128, grey).astype(np.uint8)

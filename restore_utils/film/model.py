@@ -31,6 +31,7 @@ class _State(NamedTuple):
     stop: int
     picture: np.ndarray  # for each frame the number of its picture: frames that repeat each other have the same
     border: tuple[int, int, int, int] | None  # left, top, right, bottom: rows and columns outside the gate
+    size: tuple[int, int] | None  # width and height before padding, where a border or a mask needs them
 
 
 class Film(FrameModel):
@@ -61,7 +62,9 @@ class Film(FrameModel):
         border = shot.stats.get("border")
         if border is not None:
             border = tuple(np.median(np.reshape(border, (-1, 4)), axis=0).astype(int).tolist())
-        return _State(shot.first, shot.stop, np.cumsum(~repeats), border)
+        sized = shot.source is not None and (self.given is not None or any(border or ()))
+        size = tuple(reversed(shot.peek(shot.first).shape[-2:])) if sized else None
+        return _State(shot.first, shot.stop, np.cumsum(~repeats), border, size)
 
     @torch.inference_mode()
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: _State) -> Result:
@@ -87,7 +90,11 @@ class Film(FrameModel):
     def _frame(self, n: int, middle: View, others: Sequence[View | None], valid: np.ndarray, state: _State):
         """Mask (H, W) of frame n, the places (y, x) where it is not 0, and their new pixels (K, 3)."""
         height, width = middle.luma.shape
-        forced, barred = self.given(n, width, height) if self.given else (None, None)
+        own_width, own_height = state.size or (width, height)
+        forced = barred = None
+        if self.given:
+            room = (0, height - own_height), (0, width - own_width)
+            forced, barred = (np.pad(part, room) for part in self.given(n, own_width, own_height))
         made = window(middle, others, valid, forced)
         found = self.net(
             torch.from_numpy(made.planes)[None].to(self.device, self.dtype, memory_format=torch.channels_last),
@@ -98,7 +105,7 @@ class Film(FrameModel):
         if state.border:
             left, top, right, bottom = state.border
             mask[:top], mask[:, :left] = 0, 0
-            mask[height - bottom :], mask[:, width - right :] = 0, 0
+            mask[own_height - bottom :], mask[:, own_width - right :] = 0, 0
         if self.given:
             unsure = forced & (mask < 0.5)
             mask[forced], mask[barred] = 1, 0
@@ -119,6 +126,9 @@ class Film(FrameModel):
             if other is not None:
                 laid = lay(other.rgb, made.maps[slot], made.lights[slot], places)
                 repair += weights[:, slot : slot + 1] * laid
+        if self.given and not made.valid.any() and unsure.any():
+            # Nor is there a neighbour that shows what was there: what surrounds it must do.
+            repair[unsure[places]] = _inpainted(middle.rgb, forced)[places][unsure[places]]
         if np.abs(made.planes[1:3]).max() < _GREY:
             repair = repair.mean(1, keepdims=True)
         repair = repair + self._grain(n, made, weights, places)
@@ -134,6 +144,12 @@ class Film(FrameModel):
         if noise is None:
             return 0.0
         return (self.grain * noise[places] * np.sqrt(grain.missing(weights)))[:, None]
+
+
+def _inpainted(rgb: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """A frame (H, W, 3) with what is around a hole (H, W) drawn into it (A. Telea, 2004)."""
+    picture = np.clip(rgb * 255 + 0.5, 0, 255).astype(np.uint8)
+    return cv2.inpaint(picture, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.float32) / 255
 
 
 def soft_mask(chance: np.ndarray) -> np.ndarray:

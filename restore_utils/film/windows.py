@@ -12,21 +12,22 @@ from restore_utils import damage
 from restore_utils import recipes as damage_recipes
 from restore_utils.errors import TrainingError
 from restore_utils.film.align import SLOTS, choose, lay, sides, view, window
-from restore_utils.film.decoys import KINDS as THINGS
 from restore_utils.film.decoys import draw_things
 
 CLEAN = 0.22  # share of windows without damage
-DECOYS = 0.3  # share of windows with true things that look like damage
 GATES = 0.1  # share of windows in which the edge of the picture shows
+DECOYS = {"snow": 0.1, "balls": 0.08, "sparks": 0.06, "birds": 0.05, "blinks": 0.05, "titles": 0.03, "poles": 0.03}
+"""Share of windows with true things that look like damage; the more, the easier they are mistaken."""
 CODED = 0.25  # share of windows that are compressed after the damage
 DENSE = {
     "dust": {"chance": 0.85, "rate": (20, 400)},
     "blotch": {"chance": 0.7, "rate": (1, 14)},
     "hair": {"chance": 0.5, "rate": (0.5, 6)},
     "scratch": {"chance": 0.7, "rate": (0.04, 0.5)},
-    "line": {"chance": 0.12, "rate": (0.3, 2)},
+    "line": {"chance": 0.2, "rate": (0.3, 3)},
 }
-"""Per frame, for the faults that a recipe has: a window is a small part of a frame, and most should show something."""
+"""Per frame, for the faults that a recipe has: a window is a small part of a frame, and most should show something.
+Lines are drawn with every recipe: they are too rare in most to be learnt."""
 FAINT, PLAIN = 0.008, 0.035  # change of a pixel, of 1: below the first it is no damage, from the second on it wholly is
 
 
@@ -68,8 +69,9 @@ class Windows(torch.utils.data.Dataset):
         stock = int(np.searchsorted(self.ends, pick, side="right"))
         frames = self.stocks[stock][pick - (self.ends[stock - 1] if stock else 0)]
         frames = _varied(frames, rng)
-        if rng.random() < DECOYS:
-            frames = draw_things(frames, str(rng.choice(list(THINGS))), rng)
+        thing = rng.choice([*DECOYS, ""], p=[*DECOYS.values(), 1 - sum(DECOYS.values())])
+        if thing:
+            frames = draw_things(frames, str(thing), rng)
         if rng.random() < GATES:
             frames = draw_things(frames, "gates", rng)
         damaged, target, cover = self._damaged(frames, rng)
@@ -96,6 +98,7 @@ class Windows(torch.utils.data.Dataset):
 
 
 def _dense(recipe: damage_recipes.Recipe) -> damage_recipes.Recipe:
+    recipe = recipe.plus("line", **DENSE["line"])
     for setting in recipe.faults:
         if more := DENSE.get(setting.name):
             kept = {name: ends for name, ends in setting.values.items() if name not in more}

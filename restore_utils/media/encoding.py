@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from restore_utils.errors import OptionError
+from restore_utils.errors import OptionError, OutputError
 from restore_utils.media.clip import Clip, Colour
+from restore_utils.media.container import MAX_PIXELS, MAX_SIDE
 from restore_utils.media.mastering import Mastering
 from restore_utils.media.planes import Layout, layout
 
@@ -34,6 +35,8 @@ class Codec:
     """Planar format -> what the encoder takes instead, the same samples in another order."""
     even: bool = False
     """Whether subsampled chroma needs even sides (prores_ks takes odd ones, but spoils the last column of chroma)."""
+    most_pixels: int = MAX_PIXELS
+    """In a frame."""
 
 
 def _planar(kinds: str, depths: tuple[int, ...]) -> tuple[str, ...]:
@@ -53,6 +56,7 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
             17,
             {"x264-params": "open-gop=0"},
             even=True,
+            most_pixels=139_264 * 16**2,  # ITU-T H.264, table A-1: macroblocks of a frame at the highest level, 6.2
         ),
         "h265": Codec(
             "libx265",
@@ -133,6 +137,23 @@ class Encoding:
         if self.codec == "prores":
             options["profile"] = "hq" if form.across == 2 else "4444"
         return options
+
+
+def check_size(encoding: Encoding, width: int, height: int) -> None:
+    """Whether a result of this size, in pixels, can be written and read again; to be asked before hours of work.
+
+    Raises:
+        OutputError: it is too large for the codec, or for any.
+    """
+    most = CODECS[encoding.codec].most_pixels
+    if max(width, height) <= MAX_SIDE and width * height <= most:
+        return
+    fits = max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS
+    other = "choose h265 or ffv1, or " if fits else ""
+    raise OutputError(
+        f"the result would have {width}x{height} pixels, {encoding.codec} takes {most / 1e6:.0f} million and sides of "
+        f"{MAX_SIDE} at most: {other}leave out a model that enlarges"
+    )
 
 
 def pixel_format_for(encoding: Encoding, clip: Clip, width: int, height: int) -> tuple[str, str | None]:

@@ -75,7 +75,8 @@ def make_pairs(
         count: pairs or windows in all. size: (width, height) of a random crop; None for whole frames.
         lines: height to which frames are scaled first. length: frames of a window in a shard.
         valid: share for validation, by whole scenes.
-        against: 'clean', then weave and repeated frames are left out of the recipe, or 'target' (see damage.Damaged).
+        against: 'clean', then weave, repeated frames and lost colours are left out of the recipe, or 'target' (see
+            damage.Damaged).
         workers: processes; as many as there are cores when left out.
         progress: called with (items done, items in all).
 
@@ -94,9 +95,9 @@ def make_pairs(
         messages += said
         items, said = draw(candidates, count, valid, seed)
         messages += said
-        moved = [s.name for s in loaded.faults if s.name in work.ALIGNED]
+        moved = [s.name for s in loaded.faults if s.name in work.APART]
         if kind == "images" and against == "clean" and moved:
-            messages.append(f"left out of {loaded.name}, so that pixels lie on the clean ones: {', '.join(moved)}")
+            messages.append(f"left out of {loaded.name}, since nothing can take it back: {', '.join(moved)}")
         listed = [{"path": s.path, "sha256": s.sha256, "frames": s.count} for s in surveys]
         path = recipe if str(recipe).endswith(".toml") else recipes.FOLDER / f"{recipe}.toml"
         manifest.start(folder, settings, hash_file(path), listed)

@@ -18,8 +18,8 @@ from restore_utils.pairs.choose import Item
 from restore_utils.pairs.manifest import Settings, write_json
 from restore_utils.pairs.survey import Survey, earlier, hash_file
 
-ALIGNED = ("weave", "speed", "repeats")
-"""Faults under which damaged pixels do not lie on the clean ones."""
+APART = ("weave", "speed", "repeats", "monochrome")
+"""Faults that nothing can take back: pixels do not lie on the clean ones, or colours would have to be guessed."""
 RUN = 3  # frames that are coded together, so that the codec drags dirt along from frame to frame
 
 
@@ -30,9 +30,9 @@ def one_thread() -> None:
 
 
 def recipe_for(settings: Settings) -> recipes.Recipe:
-    """The recipe, without what moves pixels where the clean frames are the goal."""
+    """The recipe, without what nothing can take back where the clean frames are the goal."""
     recipe = recipes.load(settings.recipe)
-    return recipe.without(*ALIGNED) if settings.against == "clean" else recipe
+    return recipe.without(*APART) if settings.against == "clean" else recipe
 
 
 def scaled_size(size: tuple[int, int], lines: int | None) -> tuple[int, int]:

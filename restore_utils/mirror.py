@@ -1,0 +1,84 @@
+"""A second copy of a folder, file by file, on a disk that outlasts the machine: Google Drive, a network disk.
+
+What is finished is copied at once, so a session that is lost loses the piece in hand at most. A new session begins by
+bringing back what its own folder lacks.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from restore_utils.errors import OutputError
+
+log = logging.getLogger("restore_utils")
+
+
+class Mirror:
+    """Copies files of a folder to the same names below another one.
+
+    Args:
+        folder: where the work is done.
+        copy: where the copies go; None makes a mirror that does nothing.
+    """
+
+    def __init__(self, folder: Path, copy: Path | None) -> None:
+        self.folder, self.copy = folder.resolve(), copy
+        self._waiting: dict[Path, None] = {}
+        self._failing = False
+
+    def recover(self) -> int:
+        """Bring back every file that the folder lacks; returns how many.
+
+        Raises:
+            OutputError: a copy cannot be read, or the folder cannot be written.
+        """
+        count = 0
+        for kept in sorted(self.copy.rglob("*")) if self.copy and self.copy.is_dir() else ():
+            place = self.folder / kept.relative_to(self.copy)
+            if kept.is_file() and not kept.name.endswith(".part") and not place.exists():
+                try:
+                    _copy(kept, place)
+                except OSError as error:
+                    raise OutputError(
+                        f"{kept} cannot be brought back to {place.parent} ({error.strerror}): free some space or mount "
+                        "its disk again, and run again"
+                    ) from None
+                count += 1
+        return count
+
+    def put(self, *files: Path) -> None:
+        """Copy files, and those that could not be copied before; what lies outside the folder is left where it is.
+
+        A disk that is full or gone stops nothing: it is said once, and tried again next time.
+        """
+        if self.copy is None:
+            return
+        self._waiting |= dict.fromkeys(f for f in map(Path.resolve, files) if f.is_relative_to(self.folder))
+        for file in list(self._waiting):
+            try:
+                _copy(file, self.copy / file.relative_to(self.folder))
+            except OSError as error:
+                if not self._failing:
+                    log.warning(
+                        "%s cannot be copied to %s (%s): the work goes on, and it is tried again with the next piece",
+                        file.name,
+                        self.copy,
+                        error.strerror,
+                    )
+                self._failing = True
+                return
+            del self._waiting[file]
+        self._failing = False
+
+
+def _copy(file: Path, place: Path) -> None:
+    """Copy a file so that its name stands for the whole of it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f"{place.name}.part")
+    try:
+        shutil.copy2(file, part)
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,14 @@
+"""NoGAN training with progressive resizing, on pairs of pictures; see `nogan` for the whole of it.
+
+train("set", "run", preset="quick")     a U-Net for `restore --model run/model.safetensors`
+find_rate("set", "rates.png")           a learning rate for its first stage
+"""
+
+from __future__ import annotations
+
+from restore_utils.train.install import install
+from restore_utils.train.nogan import train
+from restore_utils.train.rates import find_rate
+from restore_utils.train.stages import PRESETS, Preset, Stage, at_sizes
+
+__all__ = ["PRESETS", "Preset", "Stage", "at_sizes", "find_rate", "install", "train"]

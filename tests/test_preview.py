@@ -1,0 +1,52 @@
+"""One frame in several ways."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from restore_utils import zoo
+from restore_utils.adapters import per_frame
+from restore_utils.errors import ModelError
+from restore_utils.job import open_job
+from restore_utils.plan import Settings
+from restore_utils.preview import render_factors
+from tests import films
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("preview")
+    with open_job(films.shots(folder / "film.mkv", lengths=(9,), size=(64, 48)), folder / "job") as job:
+        yield job
+
+
+def captions(html) -> list[str]:
+    return re.findall("<figcaption>(.*?)</figcaption>", html.body)
+
+
+def test_a_strip_of_render_factors(job):
+    strip = render_factors(job, Settings(models=("median",)), [2, 3], n=4)
+    assert captions(strip) == ["frame 4 as it is", "full size", "render factor 2", "render factor 3"]
+    pictures = re.findall('src="(data:[^"]+)"', strip.body)
+    assert len(set(pictures)) == 4
+
+
+def test_the_dirtiest_frame_of_those_chosen_is_shown(job):
+    dirt = job.analysis.stats["dirt"]
+    n = int(dirt.argmax())
+    assert captions(render_factors(job, Settings(models=("copy",)), []))[0] == f"frame {n} as it is"
+
+
+def test_models_that_enlarge_are_shown_as_they_are(job):
+    zoo.add("larger", per_frame(lambda frames: F.interpolate(frames, scale_factor=2), scale=2))
+    assert captions(render_factors(job, Settings(models=("larger",)), [2], n=4)) == ["frame 4 as it is", "full size"]
+
+
+def test_a_square_that_a_model_cannot_work_on_is_named(job):
+    zoo.add("coarse", per_frame(torch.clone, multiple_of=64))
+    with pytest.raises(ModelError, match="needs multiples of 64 pixels: give another render_factor"):
+        render_factors(job, Settings(models=("coarse",)), [3])
