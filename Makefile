@@ -1,5 +1,6 @@
 # make demo    restore a damaged clip that is made on the spot, offline
 # make test    lint, tests, notebooks
+# make test-browser, make test-colab            a notebook clicked through in a browser; all of them with Colab's packages
 # make train-film FOOTAGE=folder [MINUTES=90]   train film-small again; stopped at any time, it goes on where it was
 # make badges REPO=owner/name                   write the repository's address into notebooks and README
 # Both set up .venv first and use it again later. To choose other builds of the packages, for example of torch:
@@ -10,14 +11,26 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BROWSER := $(VENV)/.browser
 
-.PHONY: demo test lint format setup clean train-film badges
+.PHONY: demo test test-browser test-colab lint format setup clean train-film badges
 
 demo: $(READY)
 	$(BIN)/python -m restore_utils.demo out/demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Clicks through a notebook in JupyterLab and through a report page; needs chromium (Debian: apt-get install chromium).
+# SCREENSHOTS=folder keeps what was seen.
+test-browser: $(BROWSER)
+	$(BIN)/python -m pytest tests/browser
+
+# The notebooks with the packages of Colab (make test-colab PYTHON=python3.12): an environment of their own, some GB.
+test-colab:
+	$(PYTHON) -m venv build/colab
+	build/colab/bin/python -m pip install -q $(PIP_ARGS) -c tests/colab.txt -e '.[dev]'
+	build/colab/bin/python -m pytest tests/test_notebooks.py tests/test_forms.py tests/test_train.py
 
 lint: $(READY)
 	$(BIN)/ruff check
@@ -49,6 +62,10 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -c 'import cv2' 2>/dev/null || { $(BIN)/python -m pip uninstall -q -y opencv-python \
 	  && $(BIN)/python -m pip install -q $(PIP_ARGS) --force-reinstall --no-deps opencv-python-headless; }
 	@touch $(READY)
+
+$(BROWSER): $(READY)
+	$(BIN)/python -m pip install -q $(PIP_ARGS) -e '.[browser]'
+	@touch $(BROWSER)
 
 clean:
 	rm -rf $(VENV) build out *.egg-info
