@@ -47,7 +47,9 @@ train-film: $(READY)
 
 badges:
 	@test -n "$(REPO)" || { echo 'say whose repository it is: make badges REPO=owner/name' >&2; exit 2; }
-	sed -i -E 's#(/github/|git\+https://github\.com/)[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+#\1$(REPO)#' notebooks/*.ipynb
+	sed -i -E -e 's#(/github/|git\+https://github\.com/)[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+#\1$(REPO)#' \
+	  -e 's#\]\((\.\./|https://raw\.githubusercontent\.com/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/main/)docs/#](https://raw.githubusercontent.com/$(REPO)/main/docs/#' \
+	  notebooks/*.ipynb
 
 setup: $(READY)
 

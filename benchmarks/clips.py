@@ -25,14 +25,14 @@ def ffmpeg(*arguments: str | float | Path) -> None:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
 
 
-def hd_clip(path: Path, seconds: float, source: Path | None = None) -> Path:
-    """A 1280x720 clip with sound, 24 frames per second: a film looped and scaled, or a moving test picture."""
+def hd_clip(path: Path, seconds: float, source: Path | None = None, size: str = "1280x720") -> Path:
+    """A clip with sound, 24 frames per second: a film looped and scaled, or a moving test picture."""
     if source:
         picture = ["-stream_loop", "-1", "-i", source]
     else:
-        picture = ["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=24,noise=alls=6:allf=t"]
+        picture = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate=24,noise=alls=6:allf=t"]
     sound = ["-f", "lavfi", "-i", "sine=frequency=330:sample_rate=48000"]
-    streams = ["-map", "0:v:0", "-map", "1:a", "-t", seconds, "-vf", "scale=1280:720,fps=24,format=yuv420p"]
+    streams = ["-map", "0:v:0", "-map", "1:a", "-t", seconds, "-vf", f"scale=size={size},fps=24,format=yuv420p"]
     codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-g", "120", "-c:a", "aac"]
     ffmpeg(*picture, *sound, *streams, *codecs, path)
     return path

@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import sys
+import warnings
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
@@ -263,8 +264,12 @@ def pairs(
     recipe: Annotated[str, typer.Option(help="NAME or FILE.toml of a recipe.")] = "heavy",
     seed: Annotated[int, typer.Option(help="Same seed, same set.")] = 0,
     count: Annotated[int, typer.Option(help="How many pairs.")] = 10_000,
+    lines: Annotated[int | None, typer.Option(help="Scale the frames to so many lines first.")] = None,
+    against: Annotated[
+        str, typer.Option(help="clean: what to learn is the clean frame; target: the one with its grain and flicker.")
+    ] = "clean",
 ) -> None:
-    """Make a training set from clean footage."""
+    """Make a training set from clean footage. Run the same line again to go on after an interruption."""
     from restore_utils.pairs import make_pairs
     from restore_utils.progress import text_progress
 
@@ -272,7 +277,14 @@ def pairs(
         raise typer.BadParameter("pairs needs at least one clean film and the folder for the set")
     with text_progress() as progress:
         made = make_pairs(
-            sources[:-1], Path(sources[-1]), recipe, seed=seed, count=count, progress=partial(progress, "pairs")
+            sources[:-1],
+            Path(sources[-1]),
+            recipe,
+            seed=seed,
+            count=count,
+            lines=lines,
+            against=against,
+            progress=partial(progress, "pairs"),
         )
     for message in made.messages:
         _say(message)
@@ -319,6 +331,8 @@ def train(
 def main() -> int:
     """Run the command line; returns the exit code: 0, 2 for what the user can mend, 130 for an interruption."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    # What torch advises the authors of fastai is not for those who restore films.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
     # A stopped container or notebook ends like Ctrl-C: what is finished stays, nothing half-written is left.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -28,6 +28,7 @@ from restore_utils.media.planes import Layout, arrays, layout, new_frame
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Frame, Reader
 from restore_utils.media.write import Encoding, Writer, writing
+from restore_utils.options import check_seed
 from restore_utils.prefetch import prefetch
 
 _ENDLESS = 10**9  # frames: a plan does not grow with its length
@@ -77,7 +78,7 @@ def degrade(
             raise OutputError(f"{out} is the overlay itself: choose another name for the result")
         chosen = chosen if any(s.name == "overlay" for s in chosen.faults) else chosen.plus("overlay")
     size = (source.video.width, source.video.height)
-    plan = damage.plan(np.random.default_rng(seed), _ENDLESS, size, chosen, frame=size, strength=strength)
+    plan = damage.plan(np.random.default_rng(check_seed(seed)), _ENDLESS, size, chosen, frame=size, strength=strength)
     lights = None
     if overlay is not None:
         lights = _lights(plan, overlay, size, source.video.rate, device)

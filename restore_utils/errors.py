@@ -19,6 +19,10 @@ from __future__ import annotations
 class RestoreError(Exception):
     """Root of all errors that this package raises on purpose."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it: its line, without the calls that led there."""
+        return [f"{type(self).__name__}: {' '.join(str(self).split())}"]
+
 
 class SourceError(RestoreError, ValueError):
     """A clip, image folder or URL that cannot be had or read."""

@@ -9,17 +9,16 @@ lock                held while a run is under way
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
 from restore_utils.errors import JobError, SourceError
 from restore_utils.evidence import read_seal
+from restore_utils.lock import lock
 from restore_utils.media.mux import join
 from restore_utils.media.probe import Clip, probe
 from restore_utils.media.write import finish
@@ -27,6 +26,9 @@ from restore_utils.media.write import finish
 Progress = Callable[[str, int, int | None], None]
 """Called as progress(what, done, total) with frames or bytes; total None where it is not known."""
 
+
+COPIED = ("job.json", "analysis.npz", "segments/*", "source/**/*")
+"""What of a job its mirror holds."""
 
 _STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int}
 
@@ -115,21 +117,6 @@ def write_state(folder: Path, state: dict) -> None:
         finish(part, folder / "job.json")
     finally:
         part.unlink(missing_ok=True)
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold a job's folder against other runs.
-
-    Raises:
-        JobError: another run holds it.
-    """
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise JobError(f"another run is at work in {folder}: wait for it, or choose another --work") from None
-        yield  # the system frees the lock with the file, also when the process is killed
 
 
 def content_hash(clip: Clip, state: dict, progress: Progress | None) -> str:

@@ -23,18 +23,19 @@ from restore_utils.errors import DiskFullError, JobError, OutputError
 from restore_utils.evidence import Evidence, brightness
 from restore_utils.film.mask import check_length
 from restore_utils.folder import (
+    COPIED,
     Progress,
     content_hash,
     evidence_file,
     is_finished,
     join_segments,
-    lock,
     mask_file,
     read_state,
     seal,
     segment_file,
     write_state,
 )
+from restore_utils.lock import lock
 from restore_utils.media.encoding import check_size, unmastered
 from restore_utils.media.mux import join
 from restore_utils.media.probe import Clip, probe
@@ -348,11 +349,12 @@ def open_job(
         for part in (folder / "segments").glob("*.part*"):  # of a run that was killed
             part.unlink()
         copies = Mirror(folder, mirror)
-        copies.recover()
+        copies.recover(*COPIED)
         state = read_state(folder)
         content = content_hash(clip, state, progress)
         if state.get("content") not in (None, content):
-            raise JobError(f"{folder} belongs to another film ({state['source']}): choose another folder with --work")
+            places = "--work and --mirror" if mirror else "--work"
+            raise JobError(f"{folder} belongs to another film ({state['source']}): choose another folder with {places}")
         stat = clip.path.stat()
         state |= {"format": _FORMAT, "source": str(clip.path.resolve()), "content": content}
         state |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}

@@ -21,21 +21,31 @@ class Mirror:
     Args:
         folder: where the work is done.
         copy: where the copies go; None makes a mirror that does nothing.
+
+    Raises:
+        OutputError: the copies would go into a file.
     """
 
     def __init__(self, folder: Path, copy: Path | None) -> None:
+        if copy and copy.is_file():
+            raise OutputError(f"{copy} is a file: give a folder for the copies")
         self.folder, self.copy = folder.resolve(), copy
         self._waiting: dict[Path, None] = {}
         self._failing = False
 
-    def recover(self) -> int:
-        """Bring back every file that the folder lacks; returns how many.
+    def recover(self, *patterns: str) -> int:
+        """Bring back the files that the folder lacks; returns how many.
+
+        Args:
+            patterns: of their names below the folder, as Path.glob takes them; all files if none is given. The copies
+                may lie beside other things, which are nobody's business here.
 
         Raises:
             OutputError: a copy cannot be read, or the folder cannot be written.
         """
         count = 0
-        for kept in sorted(self.copy.rglob("*")) if self.copy and self.copy.is_dir() else ():
+        here = self.copy if self.copy and self.copy.is_dir() else None
+        for kept in sorted({file for p in patterns or ("**/*",) for file in here.glob(p)}) if here else ():
             place = self.folder / kept.relative_to(self.copy)
             if kept.is_file() and not kept.name.endswith(".part") and not place.exists():
                 try:

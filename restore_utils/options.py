@@ -10,6 +10,8 @@ from restore_utils.errors import OptionError
 
 _BOOLEANS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 
+LARGEST_SEED = 2**32 - 1
+
 
 @dataclass(frozen=True)
 class Option:
@@ -50,6 +52,17 @@ class Option:
                 raise OptionError(f"{self.name}={text}: write a whole number")
             return int(number)
         return number
+
+
+def check_seed(seed: int) -> int:
+    """A seed as it was given.
+
+    Raises:
+        OptionError: it is no whole number, or out of range.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        raise OptionError(f"a seed of {seed!r} is impossible: give a whole number from 0 to {LARGEST_SEED}")
+    return seed
 
 
 def parse_options(name: str, given: Mapping[str, str], legal: Sequence[Option]) -> dict[str, Any]:

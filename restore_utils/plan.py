@@ -58,6 +58,8 @@ class Settings:
             raise OptionError(
                 f"render factor {self.render_factor} is not between 1 and {MOST_FACTOR}: the square has 16 x it pixels"
             )
+        if None not in (self.start, self.stop) and self.start >= self.stop:
+            raise OptionError(f"start {float(self.start):g} s is not before stop {float(self.stop):g} s")
         if not self.models:
             raise OptionError("no model given: name at least one, or `copy` to change nothing")
 
@@ -106,8 +108,6 @@ def frame_range(analysis: Analysis, start: Fraction | None, stop: Fraction | Non
 
     first = 0 if start is None else first_at(start)
     last = len(index) if stop is None else first_at(stop)
-    if start is not None and stop is not None and start >= stop:
-        raise OptionError(f"start {float(start):g} s is not before stop {float(stop):g} s")
     if first >= last:
         raise OptionError(f"no frame between the chosen times: the film runs from 0 to {seconds[1]:.2f} s")
     return first, last

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from restore_utils.analyse import worst_seconds
-from restore_utils.errors import OutputError
-from restore_utils.folder import Progress
+from restore_utils.errors import OptionError, OutputError
+from restore_utils.folder import COPIED, Progress
 from restore_utils.job import Job, Plan, open_job
 from restore_utils.media.encoding import check_size
 from restore_utils.media.mux import check_output, is_images
@@ -102,16 +102,26 @@ def settings_for(
         codec = ("tiff" if Path(out).suffix in (".tif", ".tiff") else "png") if images else "h264"
     return Settings(
         models=tuple(specs),
-        render_factor=int(render_factor) or None,
+        render_factor=_count("render factor", render_factor) or None,
         stretch=stretch,
         start=parse_time(start),
         stop=parse_time(stop),
         encoding=Encoding(codec, crf),
-        segment_frames=int(segment_frames),
+        segment_frames=_count("segment-frames", segment_frames),
         device=device,
         mask=mask,
         mask_in=str(mask_in) if mask_in else None,
     )
+
+
+def _count(name: str, value: float) -> int:
+    """A whole number, also one that a form gives as 21.0."""
+    try:
+        if int(value) == float(value):
+            return int(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise OptionError(f"{name} {value!r} is no whole number: give one")
 
 
 def restore_film(
@@ -161,7 +171,7 @@ def restore_film(
         mask_in=settings.mask_in,
     )
     if mirror:
-        Mirror(work, Path(mirror)).recover()
+        Mirror(work, Path(mirror)).recover(*COPIED)
     path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
     clip = probe(path)
     check_output(out, clip, settings.encoding)

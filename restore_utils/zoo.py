@@ -254,7 +254,7 @@ def _entry(name: str) -> Entry:
     entry = _zoo().get(name)
     if entry is None:
         close = difflib.get_close_matches(name, _zoo(), 1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = f"; did you mean {close[0]}?" if close else "."
         raise ModelError(f"there is no model {name!r}{meant} Models: {', '.join(_zoo())}; or give a weight file")
     return entry
 

@@ -9,6 +9,7 @@ import ast
 import json
 import re
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from restore_utils.forms import parse
 MOST_CELLS = 10  # with code
 MOST_LINES = 60  # of code in all, without blank lines, comments and the form's own lines
 LONGEST_DEFINITION = 5
+GUARD = "Run the cells above first, from Setup down."
 _METADATA = {"accelerator", "colab", "kernelspec", "language_info"}
 _CELL_METADATA = {"cellView", "tags"}
 _BADGE = r"\[!\[Open In Colab\]\(https://colab\.research\.google\.com/assets/colab-badge\.svg\)\]\((\S+)\)"
+_PICTURE = r"!\[[^\]]+\]\((?:\.\./|https://raw\.githubusercontent\.com/[^/]+/[^/]+/main/)(docs/\S+)\)"
 _ABSOLUTE = re.compile(r"^(/[\w.-]+/|[A-Za-z]:\\|~/)")
 
 
@@ -32,7 +35,7 @@ def problems(path: Path) -> list[str]:
     except (ValueError, KeyError, TypeError) as error:
         return [f"not a notebook: {error}"]
     code = [(cell, source) for cell, source in cells if cell["cell_type"] == "code"]
-    found = [*_head(path, cells), *_saved(book), *_settings(code)]
+    found = [*_head(path, cells), *_saved(book), *_settings(code), *_order(code)]
     for cell, source in code:
         where = cell.get("id") or source[:30]
         found += [f"cell {where}: {line}" for line in _cell(cell, source)]
@@ -61,6 +64,13 @@ def _head(path: Path, cells: list) -> Iterator[str]:
         yield f"the badge leads to {badge[1]}, not to this file"
     if not re.search(r"^# \S", cells[0][1] if cells else "", re.M):
         yield "the first cell has no heading"
+    shown = re.search(
+        r"!\[[^\]]+\]\((?:\.\./|https://raw\.githubusercontent\.com/[^/]+/[^/]+/main/)(docs/\S+)\)", cells[0][1]
+    )
+    if not shown:
+        yield "the first cell has no picture of docs/"
+    elif not (path.parents[1] / shown[1]).is_file():
+        yield f"the picture {shown[1]} is not there"
 
 
 def _saved(book: dict) -> Iterator[str]:
@@ -94,6 +104,45 @@ def _settings(code: list) -> Iterator[str]:
     for field in form.fields:
         if field.kind == "raw":
             yield f"the settings hold an expression: {field.name}"
+
+
+def _order(code: list) -> Iterator[str]:
+    """Each cell that needs names of cells above it says so first, whichever of them ran since the kernel started."""
+    try:
+        trees = [ast.parse(plain_python(source)) for _, source in code]
+        guards = [_guard(tree, source) for tree, (_, source) in zip(trees, code)]
+    except (SyntaxError, OptionError):
+        return  # told for its cell
+    made = [_made(tree) for tree in trees]
+    states: list[set[str]] = [set()]  # the names that there can be
+    for k, (cell, _) in enumerate(code):
+        loaded = {n.id for n in ast.walk(trees[k]) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        needed = loaded & set().union(*made[:k])
+        passed = [state for state in states if guards[k] is None or eval(guards[k], dict.fromkeys(state))]
+        late = ", ".join(sorted(set().union(*(needed - state for state in passed))))
+        if late:
+            yield f"cell {cell.get('id')}: begins without asking for the cells above it, which make {late}"
+        if not passed:
+            yield f"cell {cell.get('id')}: asks for what no cell above it makes"
+        states += [state | made[k] for state in passed]
+
+
+def _made(tree: ast.Module) -> set[str]:
+    """The names that a cell leaves behind."""
+    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    names |= {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    imports = (alias for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for alias in n.names)
+    return names | {alias.asname or alias.name.partition(".")[0] for alias in imports}
+
+
+def _guard(tree: ast.Module, source: str) -> types.CodeType | None:
+    """What a cell asserts before all else but its form's fields."""
+    fields = {field.name for field in parse(source).fields}
+    rest = (n for n in tree.body if not (isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") in fields))
+    first = next(rest, None)
+    if isinstance(first, ast.Assert) and isinstance(first.msg, ast.Constant) and first.msg.value == GUARD:
+        return compile(ast.Expression(first.test), "guard", "eval")
+    return None
 
 
 def _cell(cell: dict, source: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from restore_utils import cli, zoo
 from restore_utils.adapters import per_frame
+from restore_utils.errors import OptionError
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
 from restore_utils.restoration import settings_for
@@ -82,6 +83,28 @@ def test_second_stage_is_asked_for_where_there_is_one(run, film):
     assert said[0].startswith("median has no second stage: leave finetune_stage2 out, or choose one of edvr-")
     settings = settings_for("out.mkv", model="median + edvr-blur", finetune_stage2=True)
     assert settings.models == ("median", "edvr-blur:finetune_stage2=yes")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"segment_frames": "many"}, "segment-frames 'many' is no whole number"),
+        ({"render_factor": 2.5}, "render factor 2.5 is no whole number"),
+        ({"render_factor": float("inf")}, "no whole number"),
+        ({"start": "0:05", "stop": 2}, "start 5 s is not before stop 2 s"),
+    ],
+)
+def test_settings_that_cannot_be_are_said_before_any_film_is_read(value, words):
+    with pytest.raises(OptionError, match=words):
+        settings_for("out.mkv", **value)
+    assert settings_for("out.mkv", render_factor=21.0).render_factor == 21
+
+
+@pytest.mark.parametrize("command", ["degrade", "pairs", "train"])
+def test_seeds_that_cannot_be_are_one_line(run, film, tmp_path, command):
+    code, _, said = run(command, film, "out.mkv", "--seed", "-1")
+    assert (code, said) == (2, ["a seed of -1 is impossible: give a whole number from 0 to 4294967295"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_result_too_large_for_the_codec_ends_before_the_work(run, film, tmp_path):
@@ -166,7 +189,7 @@ def wrong_inputs(tmp_path, film):
         "no name": (["restore", film, ""], "no name"),
         "report on a film": ([*ours, "--report", film], ".html"),
         "report nowhere": ([*ours, "--report", "there/is/none.html"], "report"),
-        "mask for none": ([*ours, "--mask-in", film], "no model here takes the mask"),
+        "mask for none": ([*ours, "--model", "median", "--mask-in", film], "no model here takes the mask"),
         "no such mask": ([*ours, "--model", "film-small", "--mask-in", "none.png"], "no mask at"),
         "mask is output": ([*ours, "--mask-out", "out.mkv"], "result itself"),
         "codec": ([*ours, "--codec", "divx"], "h264"),

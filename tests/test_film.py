@@ -15,6 +15,7 @@ from restore_utils.archs.film import FilmNet
 from restore_utils.errors import ModelError, OptionError, TrainingError
 from restore_utils.film import grain
 from restore_utils.film.align import choose, sides, view, window
+from restore_utils.film.average import average
 from restore_utils.film.decoys import KINDS, draw_things
 from restore_utils.film.mask import GivenMask
 from restore_utils.film.shards import make_shards
@@ -366,3 +367,19 @@ def test_network_shapes():
     found = net(torch.zeros(2, 9, 48, 32), torch.ones(2, 4), torch.zeros(2, 5, 3, 32))
     assert [tuple(f.shape) for f in found] == [(2, 1, 48, 32), (2, 5, 48, 32), (2, 3, 48, 32), (2, 1, 3, 32)]
     assert (found.mask < 0).all()
+
+
+def test_mean_of_weights(tmp_path):
+    torch.manual_seed(0)
+    nets = [FilmNet((16, 16), 8) for _ in range(2)]
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for net, file in zip(nets, files, strict=True):
+        save_file(net.state_dict(), file, {"dims": file.stem})
+    average(files, tmp_path / "mean.safetensors")
+    with safe_open(tmp_path / "mean.safetensors", "pt") as mean:
+        assert mean.metadata()["dims"] == "b"
+        for name, tensor in nets[0].state_dict().items():
+            assert torch.allclose(mean.get_tensor(name), (tensor + nets[1].state_dict()[name]) / 2)
+    save_file({"other": torch.zeros(1)}, files[1])
+    with pytest.raises(ModelError, match="not of one network"):
+        average(files, tmp_path / "mean.safetensors")

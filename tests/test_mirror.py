@@ -96,6 +96,22 @@ def test_only_what_lacks_is_brought_back(tmp_path):
     assert Mirror(folder, tmp_path / "none").recover() == 0
 
 
+def test_what_lies_beside_the_copies_stays_there(tmp_path):
+    film = films.shots(tmp_path / "film.mkv", lengths=(5,), size=(64, 64))
+    (tmp_path / "drive" / "photos").mkdir(parents=True)
+    (tmp_path / "drive" / "photos" / "mine.jpg").write_bytes(b"1")
+    run(film, tmp_path / "job", tmp_path / "drive")
+    run(film, tmp_path / "again", tmp_path / "drive")
+    assert not (tmp_path / "again" / "photos").exists()
+    assert (tmp_path / "again" / "analysis.npz").read_bytes() == (tmp_path / "drive" / "analysis.npz").read_bytes()
+
+
+def test_copies_cannot_go_into_a_file(tmp_path):
+    (tmp_path / "drive").write_text("1")
+    with pytest.raises(OutputError, match="is a file: give a folder"):
+        Mirror(tmp_path / "job", tmp_path / "drive")
+
+
 def test_a_copy_that_cannot_be_brought_back_is_said(tmp_path, monkeypatch):
     (tmp_path / "drive").mkdir()
     (tmp_path / "drive" / "a").write_text("1")

@@ -20,7 +20,7 @@ from restore_utils.forms import parse
 from restore_utils.media.colour import from_rgb
 from restore_utils.zoo import models
 from tests import clips
-from tests.notebook_lint import problems
+from tests.notebook_lint import GUARD, problems
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -123,7 +123,8 @@ GOOD = {
             "id": "a",
             "metadata": {},
             "source": "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-            "(https://colab.research.google.com/github/O/R/blob/main/notebooks/x.ipynb)\n\n# Title",
+            "(https://colab.research.google.com/github/O/R/blob/main/notebooks/x.ipynb)\n\n# Title\n\n"
+            "![what it makes](../docs/x.jpg)",
         },
         {
             "cell_type": "code",
@@ -137,7 +138,7 @@ GOOD = {
             "cell_type": "code",
             "id": "c",
             "metadata": {"cellView": "form"},
-            "source": "# @title Go\nif n:\n    %pip install -q x\nprint(n)",
+            "source": f'# @title Go\nassert "n" in globals(), "{GUARD}"\nif n:\n    %pip install -q x\nprint(n)',
             "outputs": [],
             "execution_count": None,
         },
@@ -145,8 +146,11 @@ GOOD = {
 }
 
 
-def breakage(path: Path, change) -> list[str]:
-    book = copy.deepcopy(GOOD)
+def breakage(folder: Path, change) -> list[str]:
+    book, path = copy.deepcopy(GOOD), folder / "notebooks" / "x.ipynb"
+    for place in (path.parent, folder / "docs"):
+        place.mkdir()
+    (folder / "docs" / "x.jpg").touch()
     change(book["cells"])
     path.write_text(json.dumps(book))
     return problems(path)
@@ -167,7 +171,9 @@ def source(cell: int, text: str):
         (lambda cells: cells[2]["metadata"].update(tags=["parameters"]), "2 cells are tagged"),
         (lambda cells: cells[2]["metadata"].pop("cellView"), "cellView"),
         (lambda cells: cells[0].update(source=cells[0]["source"].replace("x.ipynb", "y.ipynb")), "badge leads"),
-        (source(0, "# Title"), "badge"),
+        (source(0, "# Title\n![a](../docs/x.jpg)"), "badge"),
+        (lambda cells: cells[0].update(source=cells[0]["source"].replace("![what", "[what")), "picture"),
+        (lambda cells: cells[0].update(source=cells[0]["source"].replace("x.jpg", "none.jpg")), "not there"),
         (source(1, '# @title S\nn = 6  # @param {type:"slider", min:0, max:5, step:1}'), "out of range"),
         (source(1, '# @title S\nn = "x"  # @param ["a", "b"]'), "not offered"),
         (source(1, '# @title S\nn = 3  # @param {type:"integer"}\nm = n'), "more than form fields"),
@@ -178,6 +184,8 @@ def source(cell: int, text: str):
         (source(2, "# @title G\ninput('go?')"), "input"),
         (source(2, "# @title G\nfrom os import *"), "star"),
         (source(2, "# @title G\n!ls"), "shell"),
+        (source(2, "# @title G\nprint(n)"), "without asking for the cells above it, which make n"),
+        (source(2, f'# @title G\nassert "m" in globals(), "{GUARD}"\nprint(1)'), "no cell above it makes"),
         (source(2, "# @title G\n%cd x"), "magic"),
         (source(2, "# @title G\ndef f():\n" + "    print(1)\n" * 5), "longer than 5"),
         (source(2, "# @title G\n" + "print(1)\n" * 61), "61 lines|62 lines|63 lines"),
@@ -185,12 +193,12 @@ def source(cell: int, text: str):
     ],
 )
 def test_lint_finds(tmp_path, change, says):
-    found = breakage(tmp_path / "x.ipynb", change)
+    found = breakage(tmp_path, change)
     assert len(found) == 1, found
     assert any(part in found[0] for part in says.split("|"))
 
 
 def test_lint_lets_good_ones_pass(tmp_path):
-    assert breakage(tmp_path / "x.ipynb", lambda cells: None) == []
+    assert breakage(tmp_path, lambda cells: None) == []
     (tmp_path / "x.ipynb").write_text("{")
     assert "not a notebook" in problems(tmp_path / "x.ipynb")[0]

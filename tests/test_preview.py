@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from restore_utils import zoo
 from restore_utils.adapters import per_frame
-from restore_utils.errors import ModelError
+from restore_utils.errors import ModelError, OptionError
 from restore_utils.job import open_job
 from restore_utils.plan import Settings
 from restore_utils.preview import render_factors
@@ -29,7 +29,7 @@ def captions(html) -> list[str]:
 
 
 def test_a_strip_of_render_factors(job):
-    strip = render_factors(job, Settings(models=("median",)), [2, 3], n=4)
+    strip = render_factors(job, Settings(models=("median",)), "2, 3", n=4)
     assert captions(strip) == ["frame 4 as it is", "full size", "render factor 2", "render factor 3"]
     pictures = re.findall('src="(data:[^"]+)"', strip.body)
     assert len(set(pictures)) == 4
@@ -44,6 +44,15 @@ def test_the_dirtiest_frame_of_those_chosen_is_shown(job):
 def test_models_that_enlarge_are_shown_as_they_are(job):
     zoo.add("larger", per_frame(lambda frames: F.interpolate(frames, scale_factor=2), scale=2))
     assert captions(render_factors(job, Settings(models=("larger",)), [2], n=4)) == ["frame 4 as it is", "full size"]
+
+
+@pytest.mark.parametrize(
+    ("factors", "words"),
+    [("16; 24", "'16;' is no render factor"), ("2.5", "no render factor"), ("0", "render factor 0")],
+)
+def test_factors_that_cannot_be(job, factors, words):
+    with pytest.raises(OptionError, match=words):
+        render_factors(job, Settings(models=("copy",)), factors)
 
 
 def test_a_square_that_a_model_cannot_work_on_is_named(job):

@@ -12,8 +12,9 @@ from sklearn.datasets import load_sample_image
 
 from restore_utils import damage, recipes
 from restore_utils.classic import Steady
-from restore_utils.classic.course import course, cut
+from restore_utils.classic.course import course, cut, jitter
 from restore_utils.classic.register import Pose, Reference
+from restore_utils.classic.weave import weave as weave_of
 from restore_utils.contract import check_model, stream_of
 from restore_utils.damage.geometry import moved
 from restore_utils.errors import OptionError
@@ -265,3 +266,18 @@ def test_course_knows_rest_moves_and_their_ends():
     hand = np.stack([20 * np.sin(time / 17), 12 * np.sin(time / 11)], 1)
     assert np.abs(course(hand + shake, 9) - hand).max() < 4
     assert np.array_equal(course(shake[:2], 9), shake[:2])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_shaking_hand_is_no_weave(seed):
+    rng = np.random.default_rng(seed)
+    hand = np.cumsum(np.cumsum(rng.normal(0, 0.6, (72, 2)), 0), 0)
+    for camera in (hand, hand[:20], np.cumsum(hand, 0) / 3):
+        assert np.diff(course(camera, 9) - camera, axis=0).std() < 0.1
+        assert weave_of(camera[:, 0]).jumps < 0.15
+    added = weave(72, seed)
+    left = course(hand + added, 9) - hand
+    assert np.diff(left, axis=0).std() < 0.85 * np.diff(added, axis=0).std()
+    sure = weave_of(added[:, 0])
+    assert 0.35 < sure.jumps / jitter(added[:, 0]) < 1.1
+    assert np.median(sure.stiffness) > 1

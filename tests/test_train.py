@@ -3,10 +3,12 @@ for the ResNets, and pictures of 48 pixels for film."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,10 +28,11 @@ from torch import nn
 from restore_utils import cli, download, weights, zoo
 from restore_utils.archs.unet import Critic, UNet
 from restore_utils.contract import check_model
-from restore_utils.errors import JobError, ModelError, OptionError, TrainingError
+from restore_utils.errors import DiskFullError, JobError, ModelError, OptionError, TrainingError
+from restore_utils.lock import lock
 from restore_utils.train import PRESETS, Stage, at_sizes, find_rate, install, losses, memory, pretrained, session, train
 from restore_utils.train import run as runs
-from restore_utils.train.data import View, batches, cut_pair, drawn_view, find_pairs, still_view
+from restore_utils.train.data import View, batches, cut_pair, drawn_view, find_pairs, read, still_view
 from restore_utils.train.stages import chosen, read_stages
 from tests.nets import SmallEncoder, make_pairs
 
@@ -219,7 +222,60 @@ def test_other_settings_are_another_run(pairs, tmp_path):
         train(pairs, tmp_path / "out", **settings)
 
 
+def test_the_critics_pictures_are_made_again_where_they_are_not(pairs, tmp_path, monkeypatch):
+    """A run brought back from its copies in the middle of the critic's phase has its checkpoint, but no pictures."""
+    monkeypatch.setattr(session, "EVERY", 0.0)
+    monkeypatch.setattr(session.records, "draw_curves", lambda *_: None)
+    settings = {**QUICKEST, "stages": [Stage(64, 2, 0.5, 1e-3), Stage(64, 2, 1.5, 1e-4, phase="critic")]}
+
+    def stop(what, done, total):
+        if "critic of" in what and done == 4:
+            raise Crash
+
+    train(pairs, tmp_path / "whole", **settings)
+    with pytest.raises(Crash):
+        train(pairs, tmp_path / "out", **settings, progress=stop)
+    shutil.rmtree(tmp_path / "out" / "made")
+    train(pairs, tmp_path / "out", **settings)
+    lines = (history(tmp_path / out, "steps") for out in ("whole", "out"))
+    whole, broken = ([line["loss"] for line in found if line["phase"] == "critic"] for found in lines)
+    assert len(whole) == 3
+    assert whole == pytest.approx(broken, rel=0.02)
+
+
+def test_a_run_begun_anew_makes_its_own_pictures(pairs, tmp_path):
+    left = tmp_path / "out" / "made" / "1" / "000000-made.png"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of a run whose checkpoint was removed")
+    train(pairs, tmp_path / "out", **QUICKEST)
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_two_runs_do_not_share_a_folder(pairs, tmp_path):
+    (tmp_path / "out").mkdir()
+    with lock(tmp_path / "out"), pytest.raises(JobError, match="another run is at work"):
+        train(pairs, tmp_path / "out", **QUICKEST)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["lock"]
+
+
 # --- what can go wrong ------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_that_is_full_is_one_line(pairs, tmp_path, monkeypatch):
+    def full(history, path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(session.records, "draw_curves", full)
+    with pytest.raises(DiskFullError, match="make room"):
+        train(pairs, tmp_path / "out", **QUICKEST)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
+def test_seeds_that_cannot_be(pairs, tmp_path, seed):
+    for begin in (train, find_rate):
+        with pytest.raises(OptionError, match=r"a seed of .* is impossible"):
+            begin(pairs, tmp_path / "out", **QUICKEST, seed=seed)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("how", ["number", "diverges"])
@@ -295,6 +351,29 @@ def test_bad_pairs_are_named_skipped_and_counted(pairs, tmp_path, caplog):
         find_pairs(pairs)
 
 
+def test_turned_and_deep_pictures_are_read_upright_and_in_eight_bits(tmp_path):
+    rng = np.random.default_rng(1)
+    upright = Image.fromarray(cv2.resize(rng.integers(0, 256, (4, 5, 3)).astype(np.uint8), (60, 48)))
+    turned, exif = upright.transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    damaged, clean = (tmp_path / "train" / side for side in ("damaged", "clean"))
+    for folder in (damaged, clean):
+        folder.mkdir(parents=True)
+        upright.convert("CMYK").save(folder / "ink.jpg", quality=95)
+        cv2.imwrite(str(folder / "deep.png"), np.asarray(upright)[:, :, ::-1].astype(np.uint16) * 257)
+    for name in ("a.png", "b.tif", "c.webp"):
+        turned.save(damaged / name, exif=exif, lossless=True)
+        upright.save(clean / name, lossless=True)
+    upright.save(damaged / "a.bmp")
+    found = find_pairs(tmp_path)
+    assert [line.split("/")[-1] for line in found.skipped] == ["a.png: a.bmp has the same name"]
+    assert {p.damaged.name for p in found.train} == {"a.bmp", "b.tif", "c.webp", "deep.png", "ink.jpg"}
+    for pair in found.train:
+        assert pair.size == (60, 48)
+        error = np.abs(read(pair.damaged).astype(float) - np.asarray(upright))
+        assert error.mean() < (3 if pair.damaged.suffix == ".jpg" else 1e-6), pair
+
+
 def test_folders_without_pairs(tmp_path):
     with pytest.raises(JobError, match="there is no such folder"):
         train(tmp_path / "none", tmp_path / "out")
@@ -319,6 +398,8 @@ def test_without_a_valid_folder_every_tenth_is_held(tmp_path):
     [
         ({"size": 100}, "size 100"),
         ({"batch": 0}, "batch 0"),
+        ({"batch": True}, "batch True"),
+        ({"epochs": float("nan")}, "epochs nan"),
         ({"epochs": "two"}, "epochs 'two'"),
         ({"rate": 0}, "rate 0"),
         ({"pct_start": 1.0}, "pct_start 1.0"),

@@ -4,9 +4,11 @@ A measured path is cut into stretches in which the camera rests, moves at one sp
 programming on least-squares cost (R. Bellman, "On the approximation of curves by line segments using dynamic
 programming", 1961). Frame by frame gate weave cannot be told from a slow drift, over a stretch it can: it comes back.
 Then one least-squares course is laid through all of the path (E. T. Whittaker, "On a new method of graduation",
-1923): stiff where the camera rests or moves steadily, as smooth as is asked for where it does neither, and free to turn
-where a move begins or ends. The three states are those of M. Grundmann et al., "Auto-Directed Video Stabilization with
-Robust L1 Optimal Camera Paths", CVPR 2011.
+1923): stiff where the camera rests or moves steadily, and free to turn where a move begins or ends. The three states
+are those of M. Grundmann et al., "Auto-Directed Video Stabilization with Robust L1 Optimal Camera Paths", CVPR 2011.
+
+Whatever is done is done by the weave that is surely there (weave.py): it says how far a camera at rest may seem to
+stray, and how stiff the course is where the camera moves freely. A path that could be all camera is its own course.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from restore_utils.classic.weave import weave
+
 LEAST_NOISE = 0.02
 """Pixels: no path is measured better."""
-WANDER = 3.0
+WANDER = 3.5
 """How many times the size of its jumps from frame to frame weave may wander: an Ornstein-Uhlenbeck path that forgets
-within a dozen frames, with a tenth of its variance in jumps, wanders 2.6 times."""
+within a dozen frames, with a tenth of its variance in jumps, wanders 2.6 times, and less than all of it is sure."""
 TURN = 60.0
 """Cost of a further stretch, in squared standard deviations of the weave."""
 MOVE = 25.0
@@ -33,9 +37,8 @@ STEADY = 3.0
 """How many times longer than a free move one at steady speed is smoothed."""
 OUTLIER = 6.0
 """Standard deviations off the median of five frames from which a frame has slipped, and does not count."""
-FARTHEST = 7.0
-"""How many times the size of its jumps weave may lie off at most."""
-_STIFF, _LOOSE = 1e7, 0.1
+_STIFF = 1e7
+_WANDERS = (WANDER, WANDER / 2, WANDER / 4)  # a short shot that ends or begins in a fast move seems to weave more
 
 
 class Stretch(NamedTuple):
@@ -70,29 +73,38 @@ def _course(path: np.ndarray, smoothing: float) -> np.ndarray:
     noise, clean = jitter(path), _median(path)
     slipped = np.abs(path - clean) > OUTLIER * noise
     clean = np.where(slipped, clean, path)
-    for wander in (WANDER, WANDER / 2, WANDER / 4):
-        smooth = _laid(clean, slipped, smoothing, cut(clean, wander * noise), noise)
-        if np.abs(smooth - clean).max() < FARTHEST * noise:
-            break  # else it was no weave that was smoothed away: a short shot that ends or begins in a fast move
-    return smooth
-
-
-def _laid(
-    path: np.ndarray, slipped: np.ndarray, smoothing: float, stretches: list[Stretch], noise: float
-) -> np.ndarray:
-    """The course through a path (N,) that was cut."""
-    bend, hold = np.full(len(path), _stiffness(smoothing)), np.zeros(len(path))
+    maybe = {tuple(n for n, _ in _turns(cut(clean, wander * noise), noise, smoothing)) for wander in _WANDERS}
+    sure = weave(clean, sorted(maybe | {()}))
+    noise = max(sure.jumps, LEAST_NOISE)
+    bend, hold = np.minimum(sure.stiffness, _stiffness(smoothing)), np.zeros(len(path))
+    stretches, free = cut(clean, WANDER * noise), np.ones(len(path), bool)
     for first, stop, degree, *_ in stretches:
-        if degree == 0 and stop - first >= smoothing:
+        # It is a rest or a steady move only if weave alone explains what remains.
+        if degree == 2 or stop - first < smoothing or _misfit(clean[first:stop], degree) > WANDER * noise:
+            continue
+        free[first:stop] = False
+        if degree == 0:
             hold[first + 1 : stop] = _STIFF
-        elif degree < 2 and stop - first >= 3 * smoothing:
-            bend[first + 1 : stop - 1] = _stiffness(STEADY * smoothing)
-    for before, after in pairwise(stretches):
-        # Where a smooth course would cut the corner by more than the noise, it may turn.
-        if 0.11 * smoothing * abs(after.begins - before.ends) > noise:
-            bend[[after.first - 1, after.first]] = _LOOSE
+        bend[first + 1 : stop - 1] = _stiffness(smoothing * (STEADY if stop - first >= STEADY * smoothing else 1))
+    for n, turn in _turns(stretches, noise, smoothing):
+        bend[[n - 1, n]] = np.minimum(bend[[n - 1, n]], (noise / turn) ** 2)
     bend[[0, -1]] = 0
-    return _graduated(path, ~slipped + 1e-9, hold, bend)
+    # Where the camera moves freely, what slips may be the camera.
+    return np.where(slipped & free, path, _graduated(clean, ~slipped + 1e-9, hold, bend))
+
+
+def _turns(stretches: list[Stretch], noise: float, smoothing: float) -> list[tuple[int, float]]:
+    """First frames of the stretches before which a smooth course would cut the corner by more than the noise, and by
+    how much the speed changes there."""
+    turns = [(after.first, abs(after.begins - before.ends)) for before, after in pairwise(stretches)]
+    return [(n, turn) for n, turn in turns if 0.11 * smoothing * turn > noise]
+
+
+def _misfit(path: np.ndarray, degree: int) -> float:
+    """Standard deviation about the best constant or line."""
+    time = np.arange(len(path)) - (len(path) - 1) / 2
+    off = path - path.mean()
+    return float((off - degree * time * (time @ off) / (time @ time)).std())
 
 
 def _stiffness(frames: float) -> float:

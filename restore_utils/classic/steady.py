@@ -2,8 +2,10 @@
 
 `open` reads the shot once, in order, and registers every frame to one that stands for the scene, so that errors do not
 add up where the camera rests; when the camera has moved on, the next frame stands for it (classic/register.py). What
-remains is to tell the camera's own course from the weave: classic/course.py. The analysis' motion, measured on small
-pictures, is only where the search begins.
+remains is to tell the camera's own course from the weave: classic/course.py. Only what is surely weave is taken out, so
+that a shot from a shaking hand or of fast, blurred moves is left as it is, or nearly. The analysis' motion, measured on
+small pictures, is only where the search begins. All of a shot is read for this, also where but a few of its frames are
+asked for, as in a preview.
 
 Pictures are resampled with Lanczos' kernel (C. E. Duchon, 1979), which keeps the grain; bilinear would soften frames by
 how far they are moved, and the picture would breathe. The black border that the analysis found stays as it is: the
@@ -70,8 +72,9 @@ class Steady(FrameModel):
         """
         Args:
             strength: share of the weave to take out, 0 to 1.
-            smoothing: frames over which the path of a camera that moves freely is smoothed; 1 to 240. A camera that
-                rests is held still, and one that moves at one speed is smoothed over three times as many, in any case.
+            smoothing: frames over which the path of a camera that moves freely is smoothed at most, where all that
+                shakes is weave; 1 to 240. A camera that rests is held still, and one that moves at one speed is
+                smoothed over three times as many, in any case.
             rotation: take out turning back and forth too, where there is more than can be measured by chance.
             borders: "fill", keep all of the picture and take what comes into view at its edges from neighbouring
                 frames; "crop", enlarge each shot as little as hides these edges. Either way the size stays.

@@ -9,6 +9,7 @@ from torch import Tensor
 from restore_utils import recipes
 from restore_utils.damage.fault import FAULTS
 from restore_utils.damage.film import apply, plan
+from restore_utils.options import check_seed
 
 _VISIBLE = 0.1  # of a defect's opacity
 
@@ -26,7 +27,7 @@ def one_of_each(frames: Tensor, *, strength: float = 1.5, seed: int = 0) -> dict
     nothing = recipes.load("heavy").only()
     pictures = {}
     for name in FAULTS:
-        drawn = plan(np.random.default_rng(seed), len(frames), size, nothing.plus(name, strength=strength))
+        drawn = plan(np.random.default_rng(check_seed(seed)), len(frames), size, nothing.plus(name, strength=strength))
         # The codec acts on a whole run and needs PyAV, so it is asked for by itself.
         made = apply(frames, drawn, 0, codec=bool(drawn.at("codec"))).damaged
         most = (made - frames).abs().mean(dim=(1, 2, 3)).argmax() if made.shape == frames.shape else 0
@@ -40,7 +41,7 @@ def shares(recipe: recipes.Recipe, size: tuple[int, int], *, count: int = 100, s
     Args:
         size: (width, height) in pixels.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     grey = torch.full((1, 3, size[1], size[0]), 0.5)
     drawn = (apply(grey, plan(rng, 240, size, recipe), int(rng.integers(240))) for _ in range(count))
     return np.array([float((made.mask.amax(1) > _VISIBLE).float().mean()) for made in drawn])

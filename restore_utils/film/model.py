@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from restore_utils.film.align import View, Window, choose, lay, sides, view, win
 from restore_utils.film.mask import GivenMask
 from restore_utils.stream import FrameModel, Result, Shot
 
-SURE, MAYBE, FAINT, FULL = 0.5, 0.2, 0.05, 0.5
+SURE, MAYBE, FAINT, FULL = 0.5, 0.2, 0.2, 0.8
 """A spot counts when the chance of damage is SURE somewhere in it; it reaches as far as MAYBE; from FAINT to FULL it
 is repaired ever more."""
 
@@ -32,6 +32,17 @@ class _State(NamedTuple):
     picture: np.ndarray  # for each frame the number of its picture: frames that repeat each other have the same
     border: tuple[int, int, int, int] | None  # left, top, right, bottom: rows and columns outside the gate
     size: tuple[int, int] | None  # width and height before padding, where a border or a mask needs them
+
+
+class _Seen(NamedTuple):
+    """A frame made ready for the network."""
+
+    n: int
+    middle: View
+    others: list[View | None]
+    forced: np.ndarray | None  # (H, W) bool: a person asks for it to be repaired
+    barred: np.ndarray | None  # (H, W) bool: or to be left alone
+    window: Window
 
 
 class Film(FrameModel):
@@ -75,27 +86,41 @@ class Film(FrameModel):
                 views[n] = view(np.ascontiguousarray(run[n - at].permute(1, 2, 0).cpu().numpy()))
             return None if n is None else views[n]
 
-        frames, masks = run[lo - at : hi - at].clone(), []
-        for i, n in enumerate(range(lo, hi)):
+        def aligned(n: int) -> _Seen:
             for old in [m for m in views if m < n - self.before]:
                 del views[old]
             near = _neighbours(n, state)
-            mask, places, pixels = self._frame(n, seen(n), [seen(m) for m in near], sides(n, near), state)
-            if len(places[0]):
-                y, x = (torch.from_numpy(p).to(run.device) for p in places)
-                frames[i][:, y, x] = torch.from_numpy(pixels.T).to(run.device)
-            masks.append(torch.from_numpy(mask).to(run.device))
+            middle, others = seen(n), [seen(m) for m in near]
+            forced, barred = self._given(n, middle, state) if self.given else (None, None)
+            return _Seen(n, middle, others, forced, barred, window(middle, others, sides(n, near), forced))
+
+        frames, masks = run[lo - at : hi - at].clone(), []
+        # While the network looks at one frame, the next is aligned: both keep a core busy.
+        with ThreadPoolExecutor(1) as beside:
+            ahead = beside.submit(aligned, lo)
+            for n in range(lo, hi):
+                here = ahead.result()
+                if n + 1 < hi:
+                    ahead = beside.submit(aligned, n + 1)
+                mask, places, pixels = self._frame(here, state)
+                if len(places[0]):
+                    y, x = (torch.from_numpy(p).to(run.device) for p in places)
+                    frames[n - lo][:, y, x] = torch.from_numpy(pixels.T).to(run.device)
+                masks.append(torch.from_numpy(mask).to(run.device))
         return Result(frames, torch.stack(masks)[:, None])
 
-    def _frame(self, n: int, middle: View, others: Sequence[View | None], valid: np.ndarray, state: _State):
-        """Mask (H, W) of frame n, the places (y, x) where it is not 0, and their new pixels (K, 3)."""
+    def _given(self, n: int, middle: View, state: _State) -> list[np.ndarray]:
+        """What a person asks to be repaired in frame n, and to be left alone; (H, W) bool each."""
         height, width = middle.luma.shape
         own_width, own_height = state.size or (width, height)
-        forced = barred = None
-        if self.given:
-            room = (0, height - own_height), (0, width - own_width)
-            forced, barred = (np.pad(part, room) for part in self.given(n, own_width, own_height))
-        made = window(middle, others, valid, forced)
+        room = (0, height - own_height), (0, width - own_width)
+        return [np.pad(part, room) for part in self.given(n, own_width, own_height)]
+
+    def _frame(self, here: _Seen, state: _State):
+        """Mask (H, W) of a frame, the places (y, x) where it is not 0, and their new pixels (K, 3)."""
+        _, middle, others, forced, barred, made = here
+        height, width = middle.luma.shape
+        own_width, own_height = state.size or (width, height)
         found = self.net(
             torch.from_numpy(made.planes)[None].to(self.device, self.dtype, memory_format=torch.channels_last),
             torch.from_numpy(made.valid)[None].to(self.device, self.dtype),
@@ -115,9 +140,8 @@ class Film(FrameModel):
             return mask, places, np.zeros((0, 3), np.float32)
         weights, change = (t[0, :, torch.from_numpy(places[0]), torch.from_numpy(places[1])].cpu() for t in found[1:3])
         weights[:SLOTS][made.valid == 0] = -1e4
-        if (
-            self.given and made.valid.any()
-        ):  # a person sees damage that the network does not: its own repair would keep it
+        if self.given and made.valid.any():
+            # A person sees damage that the network does not: its own repair would keep it.
             weights[SLOTS][torch.from_numpy(unsure[places])] = -1e4
         weights = torch.softmax(weights, 0).numpy().T
         now = middle.rgb[places]
@@ -131,7 +155,7 @@ class Film(FrameModel):
             repair[unsure[places]] = _inpainted(middle.rgb, forced)[places][unsure[places]]
         if np.abs(made.planes[1:3]).max() < _GREY:
             repair = repair.mean(1, keepdims=True)
-        repair = repair + self._grain(n, made, weights, places)
+        repair = repair + self._grain(here.n, made, weights, places)
         return mask, places, np.clip(now + mask[places][:, None] * (repair - now), 0, 1).astype(np.float32)
 
     def _grain(self, n: int, made: Window, weights: np.ndarray, places: tuple[np.ndarray, ...]) -> np.ndarray | float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from restore_utils import recipes
 from restore_utils.errors import JobError, OptionError, SourceError
+from restore_utils.options import check_seed
 from restore_utils.pairs import manifest, work
 from restore_utils.pairs.choose import SPLITS, Item, draw, part
 from restore_utils.pairs.manifest import Settings
@@ -86,7 +87,7 @@ def make_pairs(
     """
     folder = Path(folder)
     length = length if kind == "shards" else 1
-    settings = Settings(kind, str(recipe), seed, count, size, lines, length, valid, against, strength)
+    settings = Settings(kind, str(recipe), check_seed(seed), count, size, lines, length, valid, against, strength)
     loaded = recipes.load(recipe)
     workers = workers or os.cpu_count() or 1
     with _pool(workers) as pool:

@@ -6,9 +6,21 @@ find_rate("set", "rates.png")           a learning rate for its first stage
 
 from __future__ import annotations
 
-from restore_utils.train.install import install
+from restore_utils.train.data import find_pairs, read
+from restore_utils.train.install import check_name, install
 from restore_utils.train.nogan import train
 from restore_utils.train.rates import find_rate
 from restore_utils.train.stages import PRESETS, Preset, Stage, at_sizes
 
-__all__ = ["PRESETS", "Preset", "Stage", "at_sizes", "find_rate", "install", "train"]
+__all__ = [
+    "PRESETS",
+    "Preset",
+    "Stage",
+    "at_sizes",
+    "check_name",
+    "find_pairs",
+    "find_rate",
+    "install",
+    "read",
+    "train",
+]

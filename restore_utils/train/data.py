@@ -73,8 +73,11 @@ def find_pairs(folder: str | Path) -> Pairs:
 def _look(folder: Path, skipped: list[str]) -> list[Pair]:
     sides = []
     for side in ("damaged", "clean"):
-        files = (p for p in (folder / side).glob("*") if p.suffix.lower() in SUFFIXES)
-        sides.append({path.stem: path for path in sorted(files)})
+        named: dict[str, Path] = {}
+        for path in sorted(p for p in (folder / side).glob("*") if p.suffix.lower() in SUFFIXES):
+            if named.setdefault(path.stem, path) != path:
+                skipped.append(f"{path}: {named[path.stem].name} has the same name")
+        sides.append(named)
     found = []
     for name in sorted(sides[0] | sides[1]):
         damaged, clean = (side.get(name) for side in sides)
@@ -97,16 +100,17 @@ def _look(folder: Path, skipped: list[str]) -> list[Pair]:
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """(width, height) of a picture that is whole, else None."""
+    """(width, height) of a picture that is whole, as `read` gives it, else None."""
     try:
         with Image.open(path) as image:
-            size = image.size
-            if image.format == "PNG":
+            if image.format == "PNG" and "exif" not in image.info:
+                size = image.size
                 image.verify()  # holds every chunk against its checksum, without decoding
                 return size
     except Exception:  # Pillow raises many kinds for files that are broken
         return None
-    return None if read(path, must=False) is None else size
+    image = read(path, must=False)
+    return None if image is None else (image.shape[1], image.shape[0])
 
 
 def _digest(folder: Path, pairs: Sequence[Pair]) -> str:
@@ -119,14 +123,14 @@ def _digest(folder: Path, pairs: Sequence[Pair]) -> str:
 
 
 def read(path: Path, *, must: bool = True) -> np.ndarray | None:
-    """A picture, (H, W, 3) uint8 RGB.
+    """A picture, (H, W, 3) uint8 RGB, upright where its EXIF data say how it is turned.
 
     Raises:
         TrainingError: it does not decode, and must.
     """
     try:
         data = np.fromfile(path, np.uint8)  # OpenCV's own reader knows no names beyond ASCII on Windows
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     except (OSError, cv2.error):
         image = None
     if image is None and must:

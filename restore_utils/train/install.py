@@ -12,6 +12,18 @@ from restore_utils.train.history import CARD
 from restore_utils.zoo import models
 
 
+def check_name(name: str) -> None:
+    """Whether weights can be installed under a name: to be asked before hours of training.
+
+    Raises:
+        OptionError: a name that is no file's name, or that of a model of the project.
+    """
+    if not re.fullmatch(r"[\w][\w.+-]*", name):
+        raise OptionError(f"{name!r} cannot be a name: use letters, digits, '-', '_' and '.'")
+    if name in {entry.name for entry in models()}:
+        raise OptionError(f"{name} is a model of the project: choose another name")
+
+
 def install(file: str | Path, name: str) -> Path:
     """Copies weights and their card into the user's folder of models; an older file of that name is replaced.
 
@@ -23,14 +35,10 @@ def install(file: str | Path, name: str) -> Path:
         The copy.
 
     Raises:
-        OptionError: a name that is no file's name, or that of a model of the project.
-        OutputError: the folder cannot be written.
+        OptionError: see check_name. OutputError: the folder cannot be written.
     """
     file = Path(file)
-    if not re.fullmatch(r"[\w][\w.+-]*", name):
-        raise OptionError(f"{name!r} cannot be a name: use letters, digits, '-', '_' and '.'")
-    if name in {entry.name for entry in models()}:
-        raise OptionError(f"{name} is a model of the project: choose another name")
+    check_name(name)
     folder = weights.own_folder()
     place = folder / f"{name}.safetensors"
     try:

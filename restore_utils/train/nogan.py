@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from restore_utils.options import check_seed
 from restore_utils.train.session import Progress, Session
 from restore_utils.train.stages import Preset, Stage, chosen
 
@@ -54,11 +55,11 @@ def train(
         The weight file.
 
     Raises:
-        JobError: no usable pairs. OptionError: a setting that cannot be. ModelError: a download that broke off, or
-        VGG that cannot be had although asked for. TrainingError: the loss is no longer a number, memory does not
-        suffice for one picture, or OUT holds another run. OutputError, DiskFullError: no room.
+        JobError: no usable pairs, or another run is at work in OUT. OptionError: a setting that cannot be. ModelError:
+        a download that broke off, or VGG that cannot be had although asked for. TrainingError: the loss is no longer a
+        number, memory does not suffice for one picture, or OUT holds another run. OutputError, DiskFullError: no room.
     """
     base = chosen(preset, stages, encoder=encoder, gan=gan, rate=rate)
     with torch.random.fork_rng():  # what is drawn here is drawn from `seed`, and leaves the caller's state alone
-        session = Session(pairs, out, base, loss, pretrained, device, seed, mirror, progress)
+        session = Session(pairs, out, base, loss, pretrained, device, check_seed(seed), mirror, progress)
         return session.run_to_end()

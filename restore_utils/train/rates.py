@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from restore_utils.errors import OutputError, TrainingError
+from restore_utils.options import check_seed
 from restore_utils.precision import choose_device
 from restore_utils.train.data import batches, find_pairs
 from restore_utils.train.pretrained import prepare
@@ -55,7 +56,7 @@ def find_rate(
     first = replace(base.stages[0], rate=1.0, encoder_rate=None, pct_start=None, epochs=steps)
     with torch.random.fork_rng():
         leg = Leg(0, 0, first, 10**9, ())
-        run = Run(replace(base, stages=(first,)), [leg], choose_device(device), seed)
+        run = Run(replace(base, stages=(first,)), [leg], choose_device(device), check_seed(seed))
         prepare(run, loss, pretrained, progress)
         rates, seen, sums, weight = [], [], 0.0, 0.0
         feed = batches(found.train, first.size, first.batch, base, (seed, 0), 0, steps)

@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 
+from restore_utils.download import writing
 from restore_utils.errors import OptionError, OutputError, TrainingError
+from restore_utils.lock import lock
 from restore_utils.mirror import Mirror
 from restore_utils.precision import choose_device
 from restore_utils.train import history as records
@@ -27,7 +29,9 @@ from restore_utils.train.stages import Preset, as_list
 
 EVERY = 60.0  # seconds between checkpoints
 MIRROR_EVERY = 300.0  # seconds between copies of the checkpoint to the mirror
+COPIED = (CHECKPOINT, WEIGHTS, records.CARD, records.HISTORY, records.CURVES)
 REPORTS = 100  # lines of means in the history for each leg, about
+MADE = "made"  # folder of pictures for the critic
 TURNED = 3  # marks of a GAN phase without a better measure, after which it ends
 
 Progress = Callable[[str, int, int | None], None]
@@ -78,6 +82,11 @@ class Session:
     # --- from beginning to end ----------------------------------------------------------------------------------------
 
     def run_to_end(self) -> Path:
+        """Trains to the end; see nogan.train."""
+        with lock(self.out), writing(self.out):
+            return self._run_to_end()
+
+    def _run_to_end(self) -> Path:
         for line in self.pairs.skipped[:20]:
             self.run.say(f"left out: {line}")
         if self.pairs.skipped:
@@ -87,7 +96,7 @@ class Session:
         with _StopAsked() as stop:
             while self.run.now is not None:
                 leg = self.run.now
-                if leg.stage.phase == "critic" and self.run.step == 0 and self._first_critic(leg):
+                if leg.stage.phase == "critic":
                     self._make_pictures(leg, stop)
                 self._leg(leg, stop)
                 if stop.asked:
@@ -98,7 +107,7 @@ class Session:
 
     def _begin(self) -> None:
         checkpoint = self.out / CHECKPOINT
-        if not checkpoint.exists() and self.mirror.recover():
+        if not checkpoint.exists() and self.mirror.recover(*COPIED):
             self.run.say(f"brought back from {self.mirror.copy}")
         if checkpoint.exists():
             self.uses = self.run.load(checkpoint, self.identity)
@@ -107,6 +116,7 @@ class Session:
             if self.run.now:
                 self.run.say(f"gone on at step {self.run.step + 1} of {self.run.now}")
             return
+        shutil.rmtree(self.out / MADE, ignore_errors=True)  # by the generator of a run whose checkpoint was removed
         self.uses = prepare(self.run, self.asked["loss"], self.asked["pretrained"], self.progress)
         self.history.begin(0)
 
@@ -114,6 +124,7 @@ class Session:
         run, stage = self.run, leg.stage
         if stage.phase == "gan" and run.best is None:
             self._mark(leg)  # the generator as it comes: if nothing better follows, it stays
+            self.save()
         source = self._critic_pairs(leg) if stage.phase == "critic" else self.pairs.train
         every = max(leg.steps // REPORTS, 1)
         means: dict[str, list[float]] = {}
@@ -244,11 +255,8 @@ class Session:
 
     # --- the critic's pictures ----------------------------------------------------------------------------------------
 
-    def _first_critic(self, leg: Leg) -> bool:
-        return self.run.legs[leg.number - 1].stage.phase != "critic"
-
     def _pictures(self, leg: Leg) -> Path:
-        return self.out / "made" / str(leg.cycle)
+        return self.out / MADE / str(leg.cycle)
 
     def _drawn(self, leg: Leg) -> list[Pair]:
         count = min(len(self.pairs.train), self.run.preset.saved)
@@ -266,7 +274,10 @@ class Session:
 
     @torch.no_grad()
     def _make_pictures(self, leg: Leg, stop: _StopAsked) -> None:
-        """Saves what the generator makes, and what it should have made, for the critic to tell apart."""
+        """Saves what the generator makes, and what it should have made, for the critic to tell apart.
+
+        Those that are there are kept: while the critic learns, the generator stays as it is.
+        """
         run, side = self.run, self._critic_side(leg)
         folder = self._pictures(leg)
         folder.mkdir(parents=True, exist_ok=True)
@@ -293,8 +304,7 @@ class Session:
         self.saved = time.monotonic()
         if copy or self.saved - self.mirrored > MIRROR_EVERY:
             self.mirrored = self.saved
-            names = (CHECKPOINT, WEIGHTS, records.CARD, records.HISTORY, records.CURVES)
-            self.mirror.put(*(self.out / name for name in names if (self.out / name).is_file()))
+            self.mirror.put(*(self.out / name for name in COPIED if (self.out / name).is_file()))
 
 
 def _plain(value: Any) -> Any:

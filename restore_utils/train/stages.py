@@ -45,10 +45,11 @@ class Stage:
                 raise OptionError(f"a stage with {name} {getattr(self, name)!r} is impossible: give {want}")
 
         numbers = (int, float)
+        whole = not isinstance(self.batch, bool) and isinstance(self.batch, int)
         check(self.phase in PHASES, "phase", f"one of {', '.join(PHASES)}")
         right = isinstance(self.size, int) and SMALLEST <= self.size <= LARGEST and self.size % MULTIPLE == 0
         check(right, "size", f"a multiple of {MULTIPLE} from {SMALLEST} to {LARGEST}")
-        check(isinstance(self.batch, int) and self.batch > 0, "batch", "a whole number from 1")
+        check(whole and self.batch > 0, "batch", "a whole number from 1")
         check(isinstance(self.epochs, numbers) and 0 < self.epochs < 1e6, "epochs", "a number above 0")
         check(isinstance(self.rate, numbers) and 0 < self.rate < 10, "rate", "a number above 0, such as 1e-3")
         low = self.encoder_rate
@@ -176,7 +177,7 @@ def preset(name: str) -> Preset:
     """
     if name not in PRESETS:
         close = difflib.get_close_matches(name, PRESETS, 1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = f"; did you mean {close[0]}?" if close else "."
         raise OptionError(f"there is no preset {name!r}{meant} Presets: {', '.join(PRESETS)}")
     return PRESETS[name]
 
