@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from restore_utils import damage, film, recipes
+from restore_utils.archs.fastdvdnet import FastDVDnet
 from restore_utils.classic.median import Median
 from restore_utils.classic.register import Reference
 from restore_utils.film.decoys import KINDS as THINGS
@@ -298,6 +299,35 @@ def still_case(damaged: Path, target: Path) -> Case | None:
     return case
 
 
+def speed(weights: Path, size: tuple[int, int] = (640, 480), count: int = 24) -> None:
+    """Wall time of a frame on a noisy moving pattern, in whole restore(), beside the network of FastDVDnet alone."""
+    rng = np.random.default_rng(0)
+    wide = cv2.GaussianBlur(rng.random((size[1], size[0] + 4 * count, 3), np.float32), (0, 0), 3)
+    frames = np.stack([wide[:, 4 * n : 4 * n + size[0]] for n in range(count)])
+    frames = (frames - frames.mean()) * 4 + 0.5 + rng.normal(0, 0.02, frames.shape)
+    case = Case(torch.from_numpy(frames.clip(0, 1).astype(np.float32)).permute(0, 3, 1, 2), recipes.load("dust"), 0)
+    model = film.load(weights)
+    run = through(model)
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        run(case)
+        times.append((time.perf_counter() - begun) / count)
+    other = FastDVDnet().eval().to(model.dtype)
+    five = [case.damaged[n : n + 1].to(model.dtype) for n in range(5)]
+    sigma = torch.full((1, 1, *case.damaged.shape[-2:]), 0.1, dtype=model.dtype)
+    rival = []
+    with torch.inference_mode():
+        for _ in range(3):
+            begun = time.perf_counter()
+            other(five, sigma)
+            rival.append(time.perf_counter() - begun)
+    own, theirs = min(times), min(rival)
+    print(f"{torch.get_num_threads()} threads, {model.dtype}, {size[0]}x{size[1]}")
+    print(f"film-small {1000 * own:.0f} ms a frame, {1 / own:.2f} frames per second")
+    print(f"the network of FastDVDnet alone {1000 * theirs:.0f} ms, {theirs / own:.1f} times that")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--footage", type=Path, help="folder of clean clips")
@@ -310,7 +340,11 @@ def main() -> None:
     parser.add_argument("--each", default="", help="rows to print for each clip as well")
     parser.add_argument("--kinds", action="store_true", help="also one kind of damage at a time")
     parser.add_argument("--things", action="store_true", help="also true small moving things")
+    parser.add_argument("--speed", action="store_true", help="only the time of a frame; needs no footage")
     given = parser.parse_args()
+    if given.speed:
+        speed(given.weights)
+        return
     if given.stills:
         real_stills(given)
     if not given.footage:

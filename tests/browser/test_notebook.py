@@ -15,7 +15,7 @@ from tests import films
 from tests.browser.conftest import ROOT, drag_line, picture
 from tests.test_notebooks import settings_cell
 
-SECONDS = 120
+SECONDS = 600
 DONE = re.compile(r"\[\d+\]")  # the prompt of a cell that has run
 
 
