@@ -27,7 +27,7 @@ import av
 import numpy as np
 import torch
 
-from benchmarks.clips import footage
+from benchmarks.clips import footage, lossless
 from benchmarks.filters import DEFLICKER, DENOISERS, filtered
 from restore_utils import damage, recipes
 from restore_utils.analyse import analyse
@@ -178,13 +178,7 @@ def brightness(frames: np.ndarray) -> np.ndarray:
 def deflickered(frames: np.ndarray) -> np.ndarray:
     """The frames analysed as a film, as a job does it, and evened out."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip.mkv"
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("ffv1", rate=24)
-            stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "bgr0"
-            for frame in frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode(None))
+        path = lossless(frames, Path(folder) / "clip.mkv")
         analysis = analyse(probe(path))
     shots = [Shot(a, b, {k: v[a:b] for k, v in analysis.stats.items()}) for a, b in analysis.shots]
     return restored(frames, Deflicker(), shots)

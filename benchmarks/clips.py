@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import av
 import imageio_ffmpeg
+import numpy as np
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 FILMS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
@@ -35,4 +37,15 @@ def hd_clip(path: Path, seconds: float, source: Path | None = None, size: str = 
     streams = ["-map", "0:v:0", "-map", "1:a", "-t", seconds, "-vf", f"scale=size={size},fps=24,format=yuv420p"]
     codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-g", "120", "-c:a", "aac"]
     ffmpeg(*picture, *sound, *streams, *codecs, path)
+    return path
+
+
+def lossless(frames: np.ndarray, path: Path) -> Path:
+    """A film of frames (T, H, W, 3) uint8, bit for bit."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=24)
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "bgr0"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
     return path

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.classic import clips, restored
+from benchmarks.clips import lossless
 from restore_utils import damage, recipes
 from restore_utils.analyse import analyse
 from restore_utils.classic import Steady
@@ -120,7 +121,7 @@ def spread(path: np.ndarray) -> tuple[float, float, float]:
 def steadied(frames: np.ndarray) -> np.ndarray:
     """The frames analysed as a film, as a job does it, and steadied."""
     with tempfile.TemporaryDirectory() as folder:
-        source = write(frames, Path(folder) / "clip.mkv")
+        source = lossless(frames, Path(folder) / "clip.mkv")
         analysis = analyse(probe(source))
     border = np.array(analysis.border)
     shots = [Shot(a, b, {k: v[a:b] for k, v in analysis.stats.items()} | {"border": border}) for a, b in analysis.shots]
@@ -157,23 +158,12 @@ def vidstab() -> dict[str, Callable]:
 def through(frames: np.ndarray, graph: Callable) -> np.ndarray:
     """Frames through a graph of ffmpeg-python, losslessly there and back."""
     with tempfile.TemporaryDirectory() as folder:
-        source, out = write(frames, Path(folder) / "in.mkv"), Path(folder) / "out.mkv"
+        source, out = lossless(frames, Path(folder) / "in.mkv"), Path(folder) / "out.mkv"
         video = graph(ffmpeg.input(str(source)).filter("format", "yuv444p"), Path(folder))
         run(video.output(str(out), vcodec="ffv1", pix_fmt="yuv444p"))
         with av.open(str(out)) as container:
             got = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     return np.stack(got)
-
-
-def write(frames: np.ndarray, path: Path) -> Path:
-    """A lossless film of the frames."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=24)
-        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "bgr0"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def places(folder: str = "restored", *, use_drive: bool = False) -> Places:
         raise OptionError("Google Drive can be used in Colab only; leave use_drive unticked")
     home = _LOCAL if in_colab() else Path.cwd()
     results = (mount_drive() if use_drive else home) / folder
-    found = Places(home / folder / "work", results, results / "work" if use_drive else None)
+    found = Places(home / folder / "job", results, results / "job" if use_drive else None)
     for place in (found.work, found.results):
         try:
             place.mkdir(parents=True, exist_ok=True)

@@ -216,7 +216,7 @@ def test_places_outside_colab(tmp_path, monkeypatch):
     monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
     assert not colab.in_colab()
     found = colab.places()
-    assert (found.work, found.results) == (tmp_path / "restored" / "work", tmp_path / "restored")
+    assert (found.work, found.results) == (tmp_path / "restored" / "job", tmp_path / "restored")
     assert found.work.is_dir()
     with pytest.raises(OptionError, match="use_drive"):
         colab.places(use_drive=True)
@@ -243,7 +243,7 @@ def test_drive_is_mounted_only_if_asked(tmp_path, monkeypatch):
     assert colab.places().results == tmp_path / "restored"
     assert mounted == []
     assert colab.places(use_drive=True).results == tmp_path / "drive" / "MyDrive" / "restored"
-    assert colab.places(use_drive=True).work == tmp_path / "restored" / "work"
+    assert colab.places(use_drive=True).work == tmp_path / "restored" / "job"
     assert len(mounted) == 1
 
 

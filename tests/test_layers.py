@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "restore_utils"
 
 # A module may import from the layers below its own, and from its own.
 LAYERS = [
-    ("errors", "version", "lock", "mirror"),
+    ("errors", "version", "lock", "mirror", "stop"),
     ("prefetch", "tiles", "options", "precision", "ffmpeg", "download", "checkpoint", "weights", "archs"),
     ("media", "stream"),
     ("adapters", "contract", "analyse", "score", "damage", "recipes", "sources", "classic", "wrappers"),

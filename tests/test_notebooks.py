@@ -34,7 +34,7 @@ TINY = {
     ),
     "02_train": (
         {"pairs_folder": "pairs/set", "preset": "smoke", "name": "tiny-film", "folder": "trained"},
-        ["trained/work/tiny-film/model.md", "models/tiny-film.safetensors"],
+        ["trained/job/tiny-film/model.md", "models/tiny-film.safetensors"],
     ),
     "03_restore": ({"source_url": "film.mkv", "work": "job", "segment_frames": 8, "codec": "ffv1"}, ["job"]),
     "04_reassemble": ({"work": "job", "out": "joined.mkv"}, ["joined.mkv"]),

@@ -1,7 +1,6 @@
 """The `film` restorers: find the damage, say what was there, and leave every other pixel alone."""
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from restore_utils.errors import ModelError, OptionError
 from restore_utils.film import grain
 from restore_utils.film.align import View, Window, choose, lay, sides, view, window
 from restore_utils.film.mask import GivenMask
+from restore_utils.precision import training_dtype
 from restore_utils.stream import FrameModel, Result, Shot
 
 SURE, MAYBE, FAINT, FULL = 0.5, 0.2, 0.2, 0.8
@@ -61,7 +61,7 @@ class Film(FrameModel):
         self, net: FilmNet, device: torch.device, strength: float, grain: float, mask: GivenMask | None
     ) -> None:
         self.device, self.strength, self.grain, self.given = device, strength, grain, mask
-        self.dtype = torch.bfloat16 if _has_bfloat16(device) else torch.float32
+        self.dtype = training_dtype(device) or torch.float32
         if mask:
             self.fingerprint = mask.fingerprint
         self.net = net.eval().requires_grad_(False).to(device, self.dtype, memory_format=torch.channels_last)
@@ -235,11 +235,3 @@ def load(
     except (OSError, SafetensorError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} is no film restorer: give a .safetensors that film.train wrote ({error})") from None
     return Film(net, torch.device(device), float(strength), float(grain), GivenMask(mask) if mask else None)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32: GPUs, and processors with AMX that oneDNN may use."""
-    if device.type != "cpu":
-        return device.type == "cuda"
-    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
-    return torch.cpu._is_amx_tile_supported() and ("AMX" in allowed or allowed in ("DEFAULT", "ALL"))

@@ -29,6 +29,7 @@ from restore_utils.archs.film import FilmNet
 from restore_utils.errors import TrainingError
 from restore_utils.film.losses import losses, measure
 from restore_utils.film.windows import Windows
+from restore_utils.stop import StopAsked
 
 log = logging.getLogger("restore_utils")
 
@@ -91,7 +92,7 @@ def train(
     held = Windows(holdout, recipes, seed=seed + 1, count=HELD) if holdout and rank == 0 else None
     windows = Windows(shards, recipes, seed=seed, shapes=shapes)
     samples = _batches(windows, run.step * (batch // SHOWN) * team + rank, team, batch // SHOWN, workers)
-    with _StopAsked() as stop:
+    with StopAsked() as stop:
         _loop(run, map(_Again(seed + rank).mix, samples), held, stop, steps, rank)
     return run.weights
 
@@ -100,7 +101,7 @@ def _loop(
     run: "_Run",
     batches: Iterator[dict[str, Tensor]],
     held: Windows | None,
-    stop: "_StopAsked",
+    stop: StopAsked,
     steps: int | None,
     rank: int,
 ) -> None:
@@ -151,23 +152,6 @@ class _Again:
             self.kept = [(left, sample) for left, sample in self.kept if left]
         self.kept += [(SHOWN - 1, sample) for sample in batch[:count]]
         return {k: torch.stack([sample[k] for sample in batch]) for k in fresh}
-
-
-class _StopAsked:
-    """Turns SIGINT and SIGTERM into a wish to end after this step, so that the checkpoint is whole."""
-
-    asked = False
-
-    def __enter__(self) -> "_StopAsked":
-        self._before = {sign: signal.signal(sign, self._ask) for sign in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for sign, handler in self._before.items():
-            signal.signal(sign, handler)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
 
 
 def _batches(windows: Windows, first: int, step: int, batch: int, workers: int) -> Iterator[dict[str, Tensor]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -20,6 +18,7 @@ from restore_utils.errors import OptionError, OutputError, TrainingError
 from restore_utils.lock import lock
 from restore_utils.mirror import Mirror
 from restore_utils.precision import choose_device
+from restore_utils.stop import StopAsked
 from restore_utils.train import history as records
 from restore_utils.train.data import Pair, Pairs, batches, cut_pair, find_pairs, order, still_view
 from restore_utils.train.measure import Scores, evenly, measure, pixels, save_png, strip
@@ -93,7 +92,7 @@ class Session:
             count = len(self.pairs.skipped)
             self.run.say(f"{count} left out, {len(self.pairs.train) + len(self.pairs.valid)} pairs are used")
         self._begin()
-        with _StopAsked() as stop:
+        with StopAsked() as stop:
             while self.run.now is not None:
                 leg = self.run.now
                 if leg.stage.phase == "critic":
@@ -120,7 +119,7 @@ class Session:
         self.uses = prepare(self.run, self.asked["loss"], self.asked["pretrained"], self.progress)
         self.history.begin(0)
 
-    def _leg(self, leg: Leg, stop: _StopAsked) -> None:
+    def _leg(self, leg: Leg, stop: StopAsked) -> None:
         run, stage = self.run, leg.stage
         if stage.phase == "gan" and run.best is None:
             self._mark(leg)  # the generator as it comes: if nothing better follows, it stays
@@ -273,7 +272,7 @@ class Session:
         return max(o.stage.size for o in self.run.legs if o.cycle == leg.cycle and o.stage.phase == "critic")
 
     @torch.no_grad()
-    def _make_pictures(self, leg: Leg, stop: _StopAsked) -> None:
+    def _make_pictures(self, leg: Leg, stop: StopAsked) -> None:
         """Saves what the generator makes, and what it should have made, for the critic to tell apart.
 
         Those that are there are kept: while the critic learns, the generator stays as it is.
@@ -312,22 +311,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-class _StopAsked:
-    """Turns SIGINT and SIGTERM into a wish to end after this step, so that the checkpoint is whole."""
-
-    asked = False
-
-    def __enter__(self) -> _StopAsked:
-        self._before = {}
-        if threading.current_thread() is threading.main_thread():  # the only one that signals reach
-            self._before = {sign: signal.signal(sign, self._ask) for sign in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for sign, handler in self._before.items():
-            signal.signal(sign, handler)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
