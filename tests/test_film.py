@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from restore_utils import contract, damage, film, job, recipes, settings_for
-from restore_utils.archs.film import FilmNet
+from restore_utils.archs.film import FilmNet, _add_rows, _folded
 from restore_utils.errors import ModelError, OptionError, TrainingError
 from restore_utils.film import grain
 from restore_utils.film.align import choose, sides, view, window
@@ -367,6 +368,33 @@ def test_network_shapes():
     found = net(torch.zeros(2, 9, 48, 32), torch.ones(2, 4), torch.zeros(2, 5, 3, 32))
     assert [tuple(f.shape) for f in found] == [(2, 1, 48, 32), (2, 5, 48, 32), (2, 3, 48, 32), (2, 1, 3, 32)]
     assert (found.mask < 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_quick_ways_give_what_the_plain_ones_give(dtype):
+    generator = torch.Generator().manual_seed(0)
+    planes, flags, x, rows = (
+        torch.randn(*shape, generator=generator).to(dtype)
+        for shape in ((2, 9, 48, 32), (2, 4), (2, 6, 24, 16), (2, 6, 3, 16))
+    )
+    plain = torch.cat((F.pixel_unshuffle(planes, 2), flags[:, :, None, None].expand(-1, -1, 24, 16)), 1)
+    assert torch.equal(_folded(planes, flags), plain)
+    plain = x + F.interpolate(rows, scale_factor=(8, 1), mode="bilinear", align_corners=False)
+    near = 0.04 if dtype == torch.bfloat16 else 1e-6
+    torch.testing.assert_close(_add_rows(x.clone(), rows), plain, atol=near, rtol=0)
+
+
+def test_threads_are_put_back(small, spotted):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        run(small, spotted[0])
+        assert torch.get_num_threads() == 3
+        with pytest.raises(IndexError):
+            small(spotted[0][:1], 0, 0, 3, small.open(Shot(0, 3, {})))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_mean_of_weights(tmp_path):

@@ -6,6 +6,7 @@ the middle frame's brightness, as a whole and place by place, so that flicker do
 """
 
 from collections.abc import Sequence
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import cv2
@@ -30,7 +31,7 @@ class Window(NamedTuple):
     valid: np.ndarray
     """(SLOTS,) float32: 1 where there is a neighbour of the slot's own side, OTHER one of the other, 0 none."""
     rows: np.ndarray
-    """(SLOTS + 1, H / ROWS, W) float32: high-passed luma of middle frame and unaligned neighbours, row averages."""
+    """(LINES, H / ROWS, W) float32: high-passed luma, then chroma, of middle frame and unaligned neighbours, averaged."""
     maps: list[np.ndarray | None]
     """For each slot (H, W, 2) float32: x, y in the neighbour of each of the middle frame's pixels."""
     lights: list["Light | None"]
@@ -50,7 +51,7 @@ class View(NamedTuple):
     rgb: np.ndarray  # (H, W, 3) float32
     luma: np.ndarray  # (H, W) float32
     small: np.ndarray  # (H / 2, W / 2) uint8
-    rows: np.ndarray  # (H / ROWS, W) float32
+    rows: np.ndarray  # (3, H / ROWS, W) float32: luma, two chroma
 
 
 def view(rgb: np.ndarray) -> View:
@@ -59,8 +60,13 @@ def view(rgb: np.ndarray) -> View:
     luma = rgb @ _LUMA
     small = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     high = np.clip(luma - cv2.blur(luma, (31, 1), borderType=cv2.BORDER_REFLECT), -0.06, 0.06)
-    rows = cv2.resize(high, (width, height // ROWS), interpolation=cv2.INTER_AREA)
-    return View(rgb, luma, cv2.convertScaleAbs(small, alpha=255), rows)
+    rows = [cv2.resize(high, (width, height // ROWS), interpolation=cv2.INTER_AREA)]
+    means = cv2.resize(rgb, (width, height // ROWS), interpolation=cv2.INTER_AREA)
+    for channel in (2, 0):
+        chroma = means[..., channel] - means @ _LUMA
+        chroma -= cv2.blur(chroma, (31, 1), borderType=cv2.BORDER_REFLECT)
+        rows.append(np.clip(chroma, -0.06, 0.06))
+    return View(rgb, luma, cv2.convertScaleAbs(small, alpha=255), np.stack(rows))
 
 
 def window(
@@ -77,29 +83,37 @@ def window(
     height, width = middle.luma.shape
     flows = _flows(middle, neighbours, hidden)
     maps, lights = [], []
-    differences = np.zeros((SLOTS, height, width), np.float32)
+    planes = np.empty((PLANES, height, width), np.float32)
+    differences = planes[3:7]
     for slot, other in enumerate(neighbours):
         if other is None:
             maps.append(None)
             lights.append(None)
+            differences[slot] = 0
             continue
         place = _full_map(flows[slot], width, height)
         laid = cv2.remap(other.luma, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         gain = _gain(middle.luma, laid)
-        difference = middle.luma - ((laid + _PEDESTAL) * gain - _PEDESTAL)
+        laid += _PEDESTAL  # in place, here and below: new arrays of this size cost more than the sums
+        laid *= gain
+        laid -= _PEDESTAL
+        difference = np.subtract(middle.luma, laid, out=differences[slot])
         light = Light(gain, _lift(difference))
-        np.subtract(difference, light.lift, out=differences[slot])
+        difference -= light.lift
+        difference *= 6
         maps.append(place)
         lights.append(light)
-    planes = np.empty((PLANES, height, width), np.float32)
-    planes[0] = middle.luma * 2 - 1
-    np.multiply(middle.rgb[..., 2] - middle.luma, 4, out=planes[1])
-    np.multiply(middle.rgb[..., 0] - middle.luma, 4, out=planes[2])
-    np.multiply(differences, 6, out=planes[3:7])
-    planes[7] = _least(planes[3:7], [s for s in (1, 2) if valid[s]])
-    planes[8] = _least(planes[3:7], [s for s in range(SLOTS) if valid[s]])
+    np.multiply(middle.luma, 2, out=planes[0])
+    planes[0] -= 1
+    for plane, channel in ((planes[1], 2), (planes[2], 0)):
+        cv2.extractChannel(middle.rgb, channel, plane)
+        plane -= middle.luma
+        plane *= 4
+    planes[7] = _least([differences[s] for s in (1, 2) if valid[s]], height, width)
+    planes[8] = _least([differences[s] for s in range(SLOTS) if valid[s]], height, width)
     rows = [middle.rows, *(np.zeros_like(middle.rows) if v is None else v.rows for v in neighbours)]
-    return Window(planes, valid, np.stack(rows) * 20, maps, lights)
+    lines = np.stack(rows, axis=1).reshape(-1, *middle.rows.shape[1:]) * 20
+    return Window(planes, valid, lines, maps, lights)
 
 
 def lay(
@@ -142,28 +156,37 @@ def _flows(middle: View, neighbours: Sequence[View | None], hidden: np.ndarray |
                 neighbours[s].small, grid + flows[s], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
             out.append(middle.small.astype(np.float32) - laid)
-        spike |= np.abs(_least(np.stack(out), range(2))) > _SPIKE * 255
+        spike |= np.abs(_least(out, height, width)) > _SPIKE * 255
     if not spike.any():
         return flows
     trusted = (1 - cv2.dilate(spike, np.ones((7, 7), np.uint8))).astype(np.float32)
-    return [None if flow is None else _from_around(flow, trusted) for flow in flows]
+    return _from_around(flows, trusted)
 
 
-def _from_around(flow: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-    """Flow (h, w, 2) with what is not trusted (h, w; 0) replaced by the mean of the trusted flow about it."""
+def _from_around(flows: list[np.ndarray | None], trusted: np.ndarray) -> list[np.ndarray | None]:
+    """Flows (h, w, 2) with what is not trusted (h, w; 0) replaced by the mean of the trusted flow about it."""
     size = 25
     weight = cv2.boxFilter(trusted, -1, (size, size)) + 1e-4
-    around = cv2.boxFilter(flow * trusted[..., None], -1, (size, size)) / weight[..., None]
     share = (1 - trusted) * np.clip(weight * 10, 0, 1)  # deep inside a large hole nothing better than the flow is known
-    return flow + (around - flow) * cv2.blur(share, (3, 3))[..., None]
+    # As many channels as a flow has: NumPy is slow to stretch an array along a last axis of two.
+    trusted, weight, share = (cv2.merge([x, x]) for x in (trusted, weight, cv2.blur(share, (3, 3))))
+    out = []
+    for flow in flows:
+        if flow is not None:
+            around = cv2.boxFilter(flow * trusted, -1, (size, size)) / weight
+            flow = flow + (around - flow) * share
+        out.append(flow)
+    return out
 
 
+@lru_cache(maxsize=2)  # of the whole and the half size
 def _grid(width: int, height: int) -> np.ndarray:
     return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
 
 
 def _full_map(flow: np.ndarray, width: int, height: int) -> np.ndarray:
-    return _grid(width, height) + cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * 2
+    place = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.scaleAdd(place, 2, _grid(width, height), place)
 
 
 def _gain(middle: np.ndarray, laid: np.ndarray) -> float:
@@ -179,12 +202,11 @@ def _lift(difference: np.ndarray) -> np.ndarray:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _least(differences: np.ndarray, of: Sequence[int]) -> np.ndarray:
+def _least(differences: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     """The difference nearest to zero where all have one sign, else 0: how far the middle frame sticks out of all."""
-    if not of:
-        return np.zeros(differences.shape[1:], np.float32)
-    some = differences[list(of)]
-    return np.maximum(some.min(0), 0) + np.minimum(some.max(0), 0)
+    if not differences:
+        return np.zeros((height, width), np.float32)
+    return np.maximum(reduce(np.minimum, differences), 0) + np.minimum(reduce(np.maximum, differences), 0)
 
 
 def sides(n: int, slots: Sequence[int | None]) -> np.ndarray:

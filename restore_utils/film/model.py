@@ -1,13 +1,18 @@
 """The `film` restorers: find the damage, say what was there, and leave every other pixel alone."""
 
 import json
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Semaphore
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -23,6 +28,8 @@ SURE, MAYBE, FAINT, FULL = 0.5, 0.2, 0.2, 0.8
 """A spot counts when the chance of damage is SURE somewhere in it; it reaches as far as MAYBE; from FAINT to FULL it
 is repaired ever more."""
 
+_LANES = 2  # frames in work at once
+_SMALL = 1 << 20  # pixels of a frame, up to which the network runs in both lanes at once, on half of the cores each
 _GREY = 4 * 1.5 / 255  # a frame whose chroma planes stay below is black and white, and its repairs too
 
 
@@ -35,14 +42,14 @@ class _State(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A frame made ready for the network."""
+    """A frame with its neighbours."""
 
     n: int
     middle: View
     others: list[View | None]
+    sides: np.ndarray  # see Window.valid
     forced: np.ndarray | None  # (H, W) bool: a person asks for it to be repaired
     barred: np.ndarray | None  # (H, W) bool: or to be left alone
-    window: Window
 
 
 class Film(FrameModel):
@@ -77,7 +84,6 @@ class Film(FrameModel):
         size = tuple(reversed(shot.peek(shot.first).shape[-2:])) if sized else None
         return _State(shot.first, shot.stop, np.cumsum(~repeats), border, size)
 
-    @torch.inference_mode()
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: _State) -> Result:
         views: dict[int, View] = {}
 
@@ -86,26 +92,29 @@ class Film(FrameModel):
                 views[n] = view(np.ascontiguousarray(run[n - at].permute(1, 2, 0).cpu().numpy()))
             return None if n is None else views[n]
 
-        def aligned(n: int) -> _Seen:
+        def ready(n: int) -> _Seen:
             for old in [m for m in views if m < n - self.before]:
                 del views[old]
             near = _neighbours(n, state)
             middle, others = seen(n), [seen(m) for m in near]
             forced, barred = self._given(n, middle, state) if self.given else (None, None)
-            return _Seen(n, middle, others, forced, barred, window(middle, others, sides(n, near), forced))
+            return _Seen(n, middle, others, sides(n, near), forced, barred)
 
-        frames, masks = run[lo - at : hi - at].clone(), []
-        # While the network looks at one frame, the next is aligned: both keep a core busy.
-        with ThreadPoolExecutor(1) as beside:
-            ahead = beside.submit(aligned, lo)
-            for n in range(lo, hi):
-                here = ahead.result()
-                if n + 1 < hi:
-                    ahead = beside.submit(aligned, n + 1)
-                mask, places, pixels = self._frame(here, state)
+        frames, masks, waiting = run[lo - at : hi - at].clone(), [], deque()
+        # All but the network keeps one core busy, so two frames are in work: one is aligned while the network looks
+        # at the other. On small ones it gains little from more cores; there it looks at both, each on its half of them.
+        apart = self.device.type == "cpu" and frames[0, 0].numel() <= _SMALL
+        turns = Semaphore(_LANES if apart else 1)
+        with _threads(_LANES if apart else 1), ThreadPoolExecutor(_LANES) as lanes:
+            for n in range(lo, hi + _LANES):
+                if n < hi:
+                    waiting.append(lanes.submit(self._frame, ready(n), state, turns))
+                if n < lo + _LANES:  # one more than there are lanes, so that none stands still
+                    continue
+                mask, places, pixels = waiting.popleft().result()
                 if len(places[0]):
                     y, x = (torch.from_numpy(p).to(run.device) for p in places)
-                    frames[n - lo][:, y, x] = torch.from_numpy(pixels.T).to(run.device)
+                    frames[n - _LANES - lo][:, y, x] = torch.from_numpy(pixels.T).to(run.device)
                 masks.append(torch.from_numpy(mask).to(run.device))
         return Result(frames, torch.stack(masks)[:, None])
 
@@ -116,17 +125,19 @@ class Film(FrameModel):
         room = (0, height - own_height), (0, width - own_width)
         return [np.pad(part, room) for part in self.given(n, own_width, own_height)]
 
-    def _frame(self, here: _Seen, state: _State):
+    @torch.inference_mode()
+    def _frame(self, here: _Seen, state: _State, turns: Semaphore):
         """Mask (H, W) of a frame, the places (y, x) where it is not 0, and their new pixels (K, 3)."""
-        _, middle, others, forced, barred, made = here
+        _, middle, others, valid, forced, barred = here
         height, width = middle.luma.shape
         own_width, own_height = state.size or (width, height)
-        found = self.net(
-            torch.from_numpy(made.planes)[None].to(self.device, self.dtype, memory_format=torch.channels_last),
-            torch.from_numpy(made.valid)[None].to(self.device, self.dtype),
-            torch.from_numpy(made.rows)[None].to(self.device, self.dtype),
-        )
-        mask = soft_mask(torch.sigmoid(found.mask[0, 0]).cpu().numpy())
+        made = window(middle, others, valid, forced)
+        with turns:
+            found, _ = self.net.folded(
+                *(torch.from_numpy(x)[None].to(self.device, self.dtype) for x in (made.planes, valid, made.rows))
+            )
+            chance = torch.sigmoid(F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float()).cpu().numpy()
+        mask = soft_mask(chance)
         if state.border:
             left, top, right, bottom = state.border
             mask[:top], mask[:, :left] = 0, 0
@@ -138,9 +149,12 @@ class Film(FrameModel):
         places = mask.nonzero()
         if not len(places[0]):
             return mask, places, np.zeros((0, 3), np.float32)
-        weights, change = (t[0, :, torch.from_numpy(places[0]), torch.from_numpy(places[1])].cpu() for t in found[1:3])
-        weights[:SLOTS][made.valid == 0] = -1e4
-        if self.given and made.valid.any():
+        y, x = (torch.from_numpy(p).to(self.device) for p in places)
+        # As F.pixel_shuffle: four channels in turn are the four pixels of a square.
+        some = found[0].unflatten(0, (-1, 4))[1:, y % 2 * 2 + x % 2, y // 2, x // 2].float().cpu()
+        weights, change = some.split((SLOTS + 1, 3))
+        weights[:SLOTS][valid == 0] = -1e4
+        if self.given and valid.any():
             # A person sees damage that the network does not: its own repair would keep it.
             weights[SLOTS][torch.from_numpy(unsure[places])] = -1e4
         weights = torch.softmax(weights, 0).numpy().T
@@ -150,7 +164,7 @@ class Film(FrameModel):
             if other is not None:
                 laid = lay(other.rgb, made.maps[slot], made.lights[slot], places)
                 repair += weights[:, slot : slot + 1] * laid
-        if self.given and not made.valid.any() and unsure.any():
+        if self.given and not valid.any() and unsure.any():
             # Nor is there a neighbour that shows what was there: what surrounds it must do.
             repair[unsure[places]] = _inpainted(middle.rgb, forced)[places][unsure[places]]
         if np.abs(made.planes[1:3]).max() < _GREY:
@@ -168,6 +182,17 @@ class Film(FrameModel):
         if noise is None:
             return 0.0
         return (self.grain * noise[places] * np.sqrt(grain.missing(weights)))[:, None]
+
+
+@contextmanager
+def _threads(lanes: int) -> Iterator[None]:
+    """Torch's threads shared out to lanes that start within: a thread takes over the number when it first computes."""
+    own = torch.get_num_threads()
+    torch.set_num_threads(max(1, own // lanes))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
 
 
 def _inpainted(rgb: np.ndarray, hole: np.ndarray) -> np.ndarray:
