@@ -31,7 +31,7 @@ class Window(NamedTuple):
     valid: np.ndarray
     """(SLOTS,) float32: 1 where there is a neighbour of the slot's own side, OTHER one of the other, 0 none."""
     rows: np.ndarray
-    """(LINES, H / ROWS, W) float32: high-passed luma, then chroma, of middle frame and unaligned neighbours, averaged."""
+    """(LINES, H / ROWS, W) float32: high-passed luma, then chroma, of all five frames, unaligned; row averages."""
     maps: list[np.ndarray | None]
     """For each slot (H, W, 2) float32: x, y in the neighbour of each of the middle frame's pixels."""
     lights: list["Light | None"]
