@@ -26,11 +26,11 @@ test: lint
 test-browser: $(BROWSER)
 	$(BIN)/python -m pytest tests/browser
 
-# The notebooks with the packages of Colab (make test-colab PYTHON=python3.12): an environment of their own, some GB.
+# The notebooks with the packages of Colab (make test-colab PYTHON=python3.13): an environment of their own, 6 GB.
 test-colab:
 	$(PYTHON) -m venv build/colab
 	build/colab/bin/python -m pip install -q $(PIP_ARGS) -c tests/colab.txt -e '.[dev]'
-	build/colab/bin/python -m pytest tests/test_notebooks.py tests/test_forms.py tests/test_train.py
+	build/colab/bin/python -m pytest tests/test_notebooks.py tests/test_forms.py tests/train
 
 lint: $(READY)
 	$(BIN)/ruff check

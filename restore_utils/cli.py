@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import re
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -312,6 +315,10 @@ def train(
     from restore_utils.train import find_rate as look
     from restore_utils.train import train as learn
 
+    if find_rate and (rate != 1 or mirror or not gan):
+        raise typer.BadParameter(
+            "--find-rate only looks for a rate: leave --rate, --mirror and --no-gan to the training"
+        )
     logging.getLogger("restore_utils").setLevel(logging.INFO)  # a run of hours says what it does as it goes
     common = {"preset": preset, "stages": stages, "loss": loss, "pretrained": pretrained, "encoder": encoder}
     common |= {"device": device, "seed": seed}
@@ -336,6 +343,7 @@ def main() -> int:
     # A stopped container or notebook ends like Ctrl-C: what is finished stays, nothing half-written is left.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _refuse_empty(sys.argv[1:])
         code = app(standalone_mode=False) or 0
     except _WrongUse as error:
         _say(f"{error.format_message()} (--help tells more)")
@@ -355,6 +363,16 @@ def main() -> int:
     if code == _INTERRUPTED:  # which Typer gives back itself for Ctrl-C
         _say("stopped; what a job has finished is kept: run the same line again to go on")
     return code
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """No argument is meant to be empty: one is where a variable of a shell is, and as a path it is this very folder."""
+    for before, word in pairwise(("", *words)):
+        if not word.strip() or re.fullmatch(r"--[\w-]+=\s*", word):
+            option = word.strip().rstrip("=") or (before if before.startswith("--") else "")
+            raise typer.BadParameter(
+                f"{option or 'an argument'} is empty: give a value" + (" or leave it out" * bool(option))
+            )
 
 
 def print_line(text: str) -> None:

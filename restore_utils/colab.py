@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,30 +33,71 @@ def in_colab() -> bool:
     return "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ
 
 
-def places(folder: str = "restored", *, use_drive: bool = False) -> Places:
+def places(folder: str = "restored", film: str | None = None, *, use_drive: bool = False) -> Places:
     """The folders to work in, made when missing: `folder` on Colab's own disk or Drive, else below the current folder.
 
     What an earlier session copied to Drive, and this machine lacks, is brought back.
 
     Args:
+        film: What a form names as its source: each film then has a folder of its own in `folder`, called after it;
+            "" stands for the demo clip. None: `folder` itself.
         use_drive: Keep results on Google Drive. Drive is mounted then, and only then.
 
     Raises:
-        OptionError: Drive was asked for outside Colab.
+        OptionError: Drive was asked for outside Colab, or no folder is named.
         OutputError: A folder cannot be made, or Drive cannot be mounted; says what to do.
     """
     if use_drive and not in_colab():
         raise OptionError("Google Drive can be used in Colab only; leave use_drive unticked")
-    home = _LOCAL if in_colab() else Path.cwd()
-    results = (mount_drive() if use_drive else home) / folder
-    found = Places(home / folder / "job", results, results / "job" if use_drive else None)
+    if not folder.strip():
+        raise OptionError("the field folder is empty: name a folder for the results, such as restored")
+    if use_drive and Path(folder).is_absolute():
+        raise OptionError(f"folder {folder}: with use_drive give a name on Drive, such as restored, not a whole path")
+    here = Path(folder.strip()) / ("" if film is None else _title(film))
+    home = _LOCAL if in_colab() else Path()
+    results = (mount_drive() if use_drive else home) / here
+    found = Places(home / here / "job", results, results / "job" if use_drive else None)
     for place in (found.work, found.results):
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{place}: cannot be made ({error.strerror}); is Drive full or not mounted?") from error
+            advice = "is Drive full or not mounted?" if use_drive else "choose another folder"
+            raise OutputError(f"{place}: cannot be made ({error.strerror}); {advice}") from error
     Mirror(found.work, found.mirror).recover()
     return found
+
+
+def _title(film: str) -> str:
+    """A film's name, without its folder and suffix, as the name of a folder."""
+    name = Path(film.strip().rstrip("/").rpartition("/")[2]).stem
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[-80:] or "demo"
+
+
+def keep(folder: Path, places: Places) -> None:
+    """Copy a finished folder of `places.work` to Drive as one file: Drive is slow with many small ones.
+
+    Where Drive is not used nothing is done; where it is full or gone, one warning says so.
+    """
+    if places.mirror is None:
+        return
+    try:
+        packed = Path(shutil.make_archive(str(folder), "zip", folder))
+    except OSError as error:
+        raise OutputError(f"{folder}.zip: cannot be written ({error.strerror}); free some space, run again") from error
+    Mirror(places.work, places.mirror).put(packed)
+
+
+def bring_back(folder: Path) -> bool:
+    """Unpack what `keep` made of a folder in an earlier session, and `places` brought back; whether there was any."""
+    packed, part = folder.with_name(f"{folder.name}.zip"), folder.with_name(f"{folder.name}.part")
+    if folder.exists() or not packed.exists():
+        return False
+    try:
+        shutil.unpack_archive(packed, part)
+        part.rename(folder)
+    except (OSError, shutil.ReadError) as error:
+        raise OutputError(f"{packed}: cannot be unpacked ({error}); remove it here and on Drive, run again") from error
+    return True
 
 
 def mount_drive() -> Path:

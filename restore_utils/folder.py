@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,6 +32,20 @@ COPIED = ("job.json", "analysis.npz", "segments/*", "source/**/*")
 """What of a job its mirror holds."""
 
 _STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int}
+
+
+@contextmanager
+def gone_if_empty(folder: Path) -> Iterator[None]:
+    """Leave no folder behind that was not there before and in which nothing came to be."""
+    new = not folder.exists()
+    try:
+        yield
+    finally:
+        if new and not any(f.is_file() and f.name != "lock" for f in folder.rglob("*")):
+            (folder / "lock").unlink(missing_ok=True)
+            for empty in (*folder.glob("*"), folder):
+                with suppress(OSError):
+                    empty.rmdir()
 
 
 def segment_file(folder: Path, name: str) -> Path:

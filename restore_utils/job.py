@@ -6,7 +6,6 @@ import logging
 import shutil
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,17 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from restore_utils.analyse import Analysis, analyse
 from restore_utils.errors import DiskFullError, JobError, OutputError
-from restore_utils.evidence import Evidence, brightness
+from restore_utils.evidence import Evidence
+from restore_utils.feed import Feed
 from restore_utils.film.mask import check_length
 from restore_utils.folder import (
     COPIED,
     Progress,
     content_hash,
     evidence_file,
+    gone_if_empty,
     is_finished,
     join_segments,
     mask_file,
@@ -39,9 +39,9 @@ from restore_utils.lock import lock
 from restore_utils.media.encoding import check_size, unmastered
 from restore_utils.media.mux import join
 from restore_utils.media.probe import Clip, probe
-from restore_utils.media.read import Frame, Reader
 from restore_utils.media.write import Encoding, Writer, pixel_format_for
 from restore_utils.mirror import Mirror
+from restore_utils.oddities import oddities
 from restore_utils.plan import (
     Segment,
     Settings,
@@ -113,27 +113,10 @@ class Job:
         cell = lcm(*(model.grid or size.length for model, size in zip(models, sizes, strict=True)))
         ranges = plan_segments(self.analysis.shots, first, stop, settings.segment_frames, cell)
         segments = tuple(Segment(a, b, segment_name(a, b, recipe)) for a, b in ranges)
-        said = [line for line in (*self._oddities(), said, unmastered(settings.encoding, self.clip)) if line]
-        messages = (*self.clip.messages, *self.analysis.messages, *said)
+        odd = oddities(self.clip, self.analysis)
+        said = (*self.clip.messages, *self.analysis.messages, *odd, said, unmastered(settings.encoding, self.clip))
+        messages = tuple(line for line in said if line)
         return Plan(settings, segments, tuple(models), sizes, device, width, height, recipe, messages)
-
-    def _oddities(self) -> Iterator[str]:
-        """One line for each thing that makes this film unlike others: fields, hardly any frames, a wrong header."""
-        name, video, index = self.clip.path.name, self.clip.video, self.analysis.index
-        if self.analysis.interlaced != "progressive":
-            first = "top" if self.analysis.interlaced == "tff" else "bottom"
-            yield f"{name}: is interlaced ({first} field first); deinterlaced, one frame for each"
-        elif video.field_order in ("tt", "bb", "tb", "bt"):
-            yield f"{name}: is marked as interlaced, but whole frames were measured; nothing is deinterlaced"
-        if len(index) <= 2:
-            frames = "1 frame" if len(index) == 1 else "2 frames"
-            yield f"{name}: has {frames} only; what needs frames before and after leaves them as they are"
-        length = (int(index.pts[-1]) - int(index.pts[0])) * index.time_base + 1 / video.rate
-        claimed = self.clip.duration
-        if claimed is None:
-            yield f"{name}: its header tells no duration; its pictures last {float(length):.2f} s"
-        elif not length / 2 - 1 <= claimed <= 2 * length + 1:
-            yield f"{name}: its header tells {float(claimed):.2f} s, its pictures last {float(length):.2f} s"
 
     def _models(self, settings: Settings, device: torch.device) -> list[FrameModel]:
         return build_all(
@@ -195,9 +178,9 @@ class Job:
 
     def _run_group(self, plan: Plan, group: Sequence[Segment]) -> Iterator[None]:
         """Make neighbouring segments in one pass over the source; one step for each frame that is written."""
-        source = _Source(self.clip, self.analysis, group[0].first, group[-1].stop)
+        feed = Feed(self.clip, self.analysis, group[0].first, group[-1].stop)
         results = restore(
-            source.frames,
+            feed.frames,
             plan.models,
             self._shots(),
             start=group[0].first,
@@ -209,7 +192,7 @@ class Job:
             for segment in group:
                 with self._segment(plan, segment) as (writer, masks, evidence):
                     for n in range(segment.first, segment.stop):
-                        result, (frame, before) = next(stream), source.take(n)
+                        result, (frame, before) = next(stream), feed.take(n)
                         rgb = result.frames[0].cpu().numpy()
                         mask = None if result.mask is None else result.mask[0, 0].cpu().numpy()
                         writer.write(frame, rgb, mask)
@@ -259,13 +242,13 @@ class Job:
 
     def frame(self, plan: Plan, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """One frame before and after, float32 (3, H, W), RGB, [0, 1], and its mask (H, W), without keeping anything."""
-        source = _Source(self.clip, self.analysis, n, n + 1)
+        feed = Feed(self.clip, self.analysis, n, n + 1)
         results = restore(
-            source.frames, plan.models, self._shots(), start=n, stop=n + 1, device=plan.device, sizes=plan.sizes
+            feed.frames, plan.models, self._shots(), start=n, stop=n + 1, device=plan.device, sizes=plan.sizes
         )
         (result,) = results
         mask = None if result.mask is None else result.mask[0, 0].cpu().numpy()
-        return source.take(n)[0].rgb(), result.frames[0].cpu().numpy(), mask
+        return feed.take(n)[0].rgb(), result.frames[0].cpu().numpy(), mask
 
     # ---- what comes of it ----
 
@@ -287,43 +270,6 @@ class Job:
         return [Evidence.load(evidence_file(self.folder, s.name)) for s in plan.segments]
 
 
-class _Source:
-    """Frames of the film for the chain, and the same frames with their own samples for the writer."""
-
-    def __init__(self, clip: Clip, analysis: Analysis, first: int, stop: int) -> None:
-        self.clip, self.analysis, self.first, self.stop = clip, analysis, first, stop
-        self.waiting: deque[tuple[Frame, float]] = deque()
-        self.opened = False
-
-    def frames(self, first: int, stop: int) -> Iterator[Tensor]:
-        # The stream that runs through is opened before any model can peek, so it is the first.
-        through, self.opened = not self.opened, True
-
-        def read() -> Iterator[Tensor]:
-            interlaced = self.analysis.interlaced
-            deinterlace = False if interlaced == "progressive" else interlaced
-            with Reader(
-                self.clip, first=first, stop=stop, index=self.analysis.index, deinterlace=deinterlace
-            ) as reader:
-                for frame in reader:
-                    rgb = frame.rgb()
-                    if through and self.first <= frame.n < self.stop:
-                        self.waiting.append((frame, brightness(rgb)))
-                    yield torch.from_numpy(rgb)
-
-        if not through:
-            yield from read()
-            return
-        with prefetch(read(), depth=4) as ahead:
-            yield from ahead
-
-    def take(self, n: int) -> tuple[Frame, float]:
-        """Frame n with its own samples, and its brightness; in order, each once."""
-        frame, luma = self.waiting.popleft()
-        assert frame.n == n, f"frame {frame.n} where {n} was expected"
-        return frame, luma
-
-
 # ---- the folder ----
 
 
@@ -341,13 +287,7 @@ def open_job(
         SourceError: the film cannot be read.
     """
     clip = probe(source)
-    try:
-        (folder / "segments").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --work") from None
-    with lock(folder):
-        for part in (folder / "segments").glob("*.part*"):  # of a run that was killed
-            part.unlink()
+    with gone_if_empty(folder), _held(folder):
         copies = Mirror(folder, mirror)
         copies.recover(*COPIED)
         state = read_state(folder)
@@ -355,17 +295,32 @@ def open_job(
         if state.get("content") not in (None, content):
             places = "--work and --mirror" if mirror else "--work"
             raise JobError(f"{folder} belongs to another film ({state['source']}): choose another folder with {places}")
+        saved = folder / "analysis.npz"
+        analysis = _load(saved) if saved.exists() else None
+        made = analysis is None
+        if made:
+            analysis = analyse(clip, progress=progress and (lambda done, total: progress("analyse", done, total)))
         stat = clip.path.stat()
         state |= {"format": _FORMAT, "source": str(clip.path.resolve()), "content": content}
         state |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-        write_state(folder, state)
-        saved = folder / "analysis.npz"
-        analysis = _load(saved) if saved.exists() else None
-        if analysis is None:
-            analysis = analyse(clip, progress=progress and (lambda done, total: progress("analyse", done, total)))
+        write_state(folder, state)  # before the analysis, which does not say whose it is
+        if made:
             analysis.save(saved)
         copies.put(folder / "job.json", saved, *(clip.images or [clip.path]))
         yield Job(folder, clip, content, analysis, copies)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The folder made, held against other runs, and without what a run that was killed left half-written."""
+    try:
+        (folder / "segments").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --work") from None
+    with lock(folder):
+        for part in (folder / "segments").glob("*.part*"):
+            part.unlink()
+        yield
 
 
 def _load(saved: Path) -> Analysis | None:

@@ -7,6 +7,7 @@ bringing back what its own folder lacks.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -23,12 +24,19 @@ class Mirror:
         copy: where the copies go; None makes a mirror that does nothing.
 
     Raises:
-        OutputError: the copies would go into a file.
+        OutputError: the copies would go into a file, or to a place where nothing may be written.
     """
 
     def __init__(self, folder: Path, copy: Path | None) -> None:
         if copy and copy.is_file():
             raise OutputError(f"{copy} is a file: give a folder for the copies")
+        there = (
+            next((place for place in (copy.absolute(), *copy.absolute().parents) if place.exists()), None)
+            if copy
+            else None
+        )
+        if there and not os.access(there, os.W_OK):
+            raise OutputError(f"{copy} cannot be written to: give another folder for the copies")
         self.folder, self.copy = folder.resolve(), copy
         self._waiting: dict[Path, None] = {}
         self._failing = False
@@ -81,6 +89,13 @@ class Mirror:
                 return
             del self._waiting[file]
         self._failing = False
+
+    def lacking(self) -> str:
+        """One line for the end of a run that says what is not copied; empty where all is."""
+        if not self._waiting:
+            return ""
+        files = "1 file is" if len(self._waiting) == 1 else f"{len(self._waiting)} files are"
+        return f"{files} not copied to {self.copy}: free some space there and run the same line again"
 
 
 def _copy(file: Path, place: Path) -> None:

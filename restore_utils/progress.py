@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,27 +13,48 @@ if TYPE_CHECKING:  # training shows progress where there is no PyAV
     from restore_utils.folder import Progress
 
 _BYTES = ("download", "check")
+_PICTURES = ("pairs", "pictures", "stage")
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # never seconds per frame
+
+
+class _Stopped(KeyboardInterrupt):
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it."""
+        return ["Stopped. What is finished stays: run the cell again to go on."]
 
 
 @contextmanager
 def text_progress() -> Iterator[Progress]:
-    """Give a function progress(what, done, total) that draws one bar for each `what`."""
+    """Give a function progress(what, done, total) that draws one bar for each `what`.
+
+    In a notebook an interruption is shown as one line in place of the calls that it came upon.
+    """
+    notebook = "ipykernel" in sys.modules
     bars: dict[str, tqdm] = {}
+
+    def done_with(bar: tqdm) -> None:
+        if not bar.disable and bar.total and bar.n < bar.total:  # it needed less than was thought
+            bar.total = bar.n
+            bar.refresh()
+        bar.close()
 
     def report(what: str, done: int, total: int | None) -> None:
         if what not in bars:
             for bar in bars.values():
-                bar.close()
+                done_with(bar)
             in_bytes = what in _BYTES
             # What a resumed run finds done would count as speed: the bar begins there.
             bars[what] = tqdm(
                 desc=what,
                 total=total,
                 initial=0 if in_bytes else max(0, done - 1),
-                unit="B" if in_bytes else " frames",
+                unit="B" if in_bytes else " pictures" if what.startswith(_PICTURES) else " frames",
                 unit_scale=in_bytes,
                 dynamic_ncols=True,
                 mininterval=0.3,
+                bar_format=_BAR if total else None,
+                # A notebook shows what goes to stderr on red, as if something had failed.
+                file=sys.stdout if notebook else sys.stderr,
             )
         bar = bars[what]
         if total is not None and bar.total != total:
@@ -41,6 +63,12 @@ def text_progress() -> Iterator[Progress]:
 
     try:
         yield report
+        for bar in bars.values():
+            done_with(bar)
+    except KeyboardInterrupt:
+        if not notebook:
+            raise
+        raise _Stopped from None
     finally:
         for bar in bars.values():
             bar.close()

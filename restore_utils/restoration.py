@@ -17,7 +17,7 @@ import numpy as np
 
 from restore_utils.analyse import worst_seconds
 from restore_utils.errors import OptionError, OutputError
-from restore_utils.folder import COPIED, Progress
+from restore_utils.folder import COPIED, Progress, gone_if_empty
 from restore_utils.job import Job, Plan, open_job
 from restore_utils.media.encoding import check_size
 from restore_utils.media.mux import check_output, is_images
@@ -170,9 +170,10 @@ def restore_film(
         stretch=settings.stretch,
         mask_in=settings.mask_in,
     )
-    if mirror:
-        Mirror(work, Path(mirror)).recover(*COPIED)
-    path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
+    with gone_if_empty(work):
+        if mirror:
+            Mirror(work, Path(mirror)).recover(*COPIED)
+        path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
     clip = probe(path)
     check_output(out, clip, settings.encoding)
     check_size(settings.encoding, *out_size(models, clip.video.width, clip.video.height))
@@ -191,6 +192,8 @@ def restore_film(
         messages = [*plan.messages, *job.assemble(out)]
         if mask_out:
             messages += job.assemble_masks(plan, Path(mask_out))
+        if lacking := job.mirror.lacking():
+            messages.append(lacking)
         if only_worst:
             messages.append(_whole(job, plan, made, seconds))
         done = Restoration(

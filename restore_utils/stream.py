@@ -224,6 +224,8 @@ class _Stage:
             try:
                 ends = [*range(lo, hi, self.piece), hi]
                 pieces = [self._call(run, at, a, b, state) for a, b in pairwise(ends)]
+                if len(pieces) == 1:
+                    return pieces[0]
                 masked = all(p.mask is not None for p in pieces)
                 return Result(
                     torch.cat([p.frames for p in pieces]), torch.cat([p.mask for p in pieces]) if masked else None

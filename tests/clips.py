@@ -15,8 +15,10 @@ import numpy as np
 
 from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import from_rgb
+from restore_utils.media.planes import arrays, new_frame
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
+from tests.extras import attachment, chapters, sound, subtitles, tags
 
 SIZE = (96, 64)
 FRAMES = 30
@@ -110,89 +112,6 @@ def pictures(
     return [from_rgb(picture(n, *size, gray=gray), pixel_format, shade) for n in range(count)]
 
 
-# Sound and other streams: to be given to write() as extra.
-
-
-def sound(seconds: float = 1.2, *, delay: float = 0.0, hertz: float = 440.0, language: str = "", codec: str = "aac"):
-    """A sine in one channel, 48 kHz, that begins `delay` seconds after time 0."""
-
-    def add(output, _video):
-        stream = output.add_stream(codec, rate=48000, layout="mono")
-        if language:
-            stream.metadata["language"] = language
-
-        def encode():
-            samples = np.sin(2 * np.pi * hertz * np.arange(int(seconds * 48000)) / 48000).astype(np.float32) * 0.3
-            name = stream.codec_context.format.name
-            for at in range(0, len(samples), 1024):
-                part = samples[None, at : at + 1024]
-                part = part if name.startswith("flt") else (part * 32767).astype(np.int16)
-                frame = av.AudioFrame.from_ndarray(part, format=name, layout="mono")
-                frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
-                frame.pts = at + round(delay * 48000)
-                output.mux(stream.encode(frame))
-            output.mux(stream.encode(None))
-
-        return encode
-
-    return add
-
-
-def subtitles(folder: Path, language: str = "eng"):
-    """Two SubRip subtitles; Matroska takes them."""
-    text = "1\n00:00:00,100 --> 00:00:00,500\nFirst line\n\n2\n00:00:00,600 --> 00:00:01,000\nSecond line\n\n"
-    (folder / f"{language}.srt").write_text(text)
-
-    def add(output, _video):
-        source = av.open(str(folder / f"{language}.srt"))
-        stream = output.add_stream_from_template(source.streams.subtitles[0])
-        stream.metadata["language"] = language
-
-        def copy():
-            for packet in source.demux():
-                if packet.size:
-                    packet.stream = stream
-                    output.mux(packet)
-            source.close()
-
-        return copy
-
-    return add
-
-
-def attachment(name: str = "font.ttf", data: bytes = b"not really a font", kind: str = "application/x-truetype-font"):
-    """A file inside the film; Matroska takes it."""
-
-    def add(output, _video):
-        output.add_attachment(name, kind, data)
-
-    return add
-
-
-def chapters(*parts: tuple[float, float, str]):
-    """Chapters: (start in seconds, end in seconds, title)."""
-
-    def add(output, _video):
-        entries, base = enumerate(parts or ((0.0, 0.5, "Arrival"), (0.5, 1.2, "Departure"))), Fraction(1, 1000)
-        output.set_chapters(
-            [
-                {"id": n, "start": int(a * 1000), "end": int(b * 1000), "time_base": base, "metadata": {"title": title}}
-                for n, (a, b, title) in entries
-            ]
-        )
-
-    return add
-
-
-def tags(**metadata: str):
-    """Tags of the whole film, such as title="Journey"."""
-
-    def add(output, _video):
-        output.metadata.update(metadata)
-
-    return add
-
-
 # Films.
 
 
@@ -249,6 +168,20 @@ def interlaced(path: Path, order: str = "tff", count: int = 16, *, flagged: bool
         woven[:, first::2], woven[:, 1 - first :: 2] = fields[0][:, first::2], fields[1][:, 1 - first :: 2]
         frames.append(from_rgb(woven, "yuv422p", colour(6, tagged=False)))
     return write(path, frames, options={"qp": "0", **({"x264-params": f"{order}=1"} if flagged else {})})
+
+
+def telecined(path: Path, order: str = "tff", count: int = 20, *, pixel_format: str = "yuv420p") -> Path:
+    """Film stretched to video of 30 frames a second: pictures 0, 4, 8, ... last two and three fields in turn; FFV1."""
+    fields = [n for n in range(count) for _ in range(3 if n % 2 else 2)]
+    film = [from_rgb(picture(4 * n, 192, 128), pixel_format, colour(6, tagged=False)) for n in range(count)]
+    frames = []
+    for first, second in zip(fields[::2], fields[1::2]):
+        top, bottom = (first, second) if order == "tff" else (second, first)
+        planes = [plane.copy() for plane in arrays(film[top])]
+        for plane, other in zip(planes, arrays(film[bottom])):
+            plane[1::2] = other[1::2]
+        frames.append(new_frame(planes, pixel_format, film[first]))
+    return write(path, frames, codec="ffv1", rate=Fraction(30000, 1001))
 
 
 def deep(path: Path, pixel_format: str = "yuv420p10le") -> Path:

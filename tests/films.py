@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+import pytest
+
+from restore_utils.errors import DiskFullError
+from restore_utils.media.write import Writer
 
 
 def shots(path: Path, lengths: tuple[int, ...], size: tuple[int, int], seed: int = 0, rate: int = 24) -> Path:
@@ -43,3 +49,18 @@ def _shot(rng: np.random.Generator, length: int, width: int, height: int):
         frame = np.clip(pattern[n : n + height, n // 2 : n // 2 + width], 0, 255).astype(np.uint8).copy()
         x, y = rng.integers(6, width - 6), rng.integers(6, height - 6)
         yield cv2.circle(frame, (int(x), int(y)), 2, (int(n % 2) * 255,) * 3, -1, cv2.LINE_AA)
+
+
+@contextmanager
+def full_disk(n: int) -> Iterator[None]:
+    """Writing frame n of a film fails as on a disk that is full."""
+    write = Writer.write
+
+    def full(self, source, rgb, mask=None):
+        if source.n == n:
+            raise DiskFullError("no space left: free some and run again")
+        write(self, source, rgb, mask)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Writer, "write", full)
+        yield

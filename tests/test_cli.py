@@ -186,7 +186,12 @@ def wrong_inputs(tmp_path, film):
         "no such folder": (["restore", film, "there/is/none/out.mkv"], "does not exist"),
         "output is input": (["restore", film, film], "source itself"),
         "container": (["restore", film, "out.xyz"], ".mkv"),
-        "no name": (["restore", film, ""], "no name"),
+        "no name": (["restore", film, ".."], "no name"),
+        "empty result": (["restore", film, ""], "an argument is empty"),
+        "empty mirror": ([*ours, "--mirror", ""], "--mirror is empty"),
+        "empty work": ([*ours, "--work="], "--work is empty"),
+        "empty run": (["train", "folder", " "], "an argument is empty"),
+        "rate for none": (["train", "folder", "out", "--find-rate", "--rate", "2"], "only looks for a rate"),
         "report on a film": ([*ours, "--report", film], ".html"),
         "report nowhere": ([*ours, "--report", "there/is/none.html"], "report"),
         "mask for none": ([*ours, "--model", "median", "--mask-in", film], "no model here takes the mask"),
@@ -220,6 +225,7 @@ def test_wrong_input_gets_one_line_and_leaves_nothing(run, film, tmp_path):
         assert len(said) == 1, (what, said)
         assert part in said[0], (what, said)
         assert not any(f.is_file() for f in tmp_path.glob("out*")), what
+        assert all((job / "analysis.npz").exists() for job in tmp_path.glob("out*")), what
 
 
 @pytest.mark.parametrize("name", ["concat:a|b.mkv", "file:c.mkv", "100%d.mkv", "ü 'x\".mkv"])

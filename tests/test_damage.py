@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from restore_utils import damage, recipes
-from restore_utils.damage import chance, shapes
+from restore_utils.damage import chance, look, shapes
 from restore_utils.damage.canvas import composite
 from restore_utils.damage.fault import FAULTS, KINDS, Par, fault
 from restore_utils.damage.geometry import moved
@@ -400,3 +400,11 @@ def test_gpu_and_cpu_agree():
         there = damage.apply(x.cuda(), plan, 0)
         for name in ("damaged", "target", "clean", "mask"):
             assert (getattr(there, name).cpu() - getattr(here, name)).abs().max() < 1e-4, name
+
+
+def test_faults_that_come_seldom_are_looked_for():
+    frames = torch.rand(4, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    pictures = look.one_of_each(frames)
+    assert pictures.keys() == FAULTS.keys()
+    for name in ("dust", "hair", "bar"):
+        assert not (pictures[name] == frames).all(dim=(1, 2, 3)).any(), name

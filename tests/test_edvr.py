@@ -15,8 +15,9 @@ import torch
 from torchvision.ops import deform_conv2d
 
 from restore_utils import contract, video_models
-from restore_utils.archs import edvr
-from restore_utils.archs.edvr import EDVR, Dimensions, load, sampled_deform_conv2d
+from restore_utils.archs import deformable
+from restore_utils.archs.deformable import sampled_deform_conv2d
+from restore_utils.archs.edvr import EDVR, Dimensions, load
 from restore_utils.archs.edvr_names import modern_names
 from restore_utils.errors import ModelError
 from restore_utils.stream import RunSize, restore
@@ -29,15 +30,6 @@ VARIANTS = {
     "deblur": ({"hr_in": True, "predeblur": True}, (16, 16)),
     "seven_without_tsa": ({"frames": 7, "tsa": False}, (4, 4)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Pictures of a few pixels are slower on several cores, much slower on busy ones."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def weight(name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -111,7 +103,7 @@ def test_m_and_l_have_as_many_parameters_as_the_published_networks(channels, bac
 @pytest.mark.parametrize(("height", "width", "spread"), [(9, 14, 1.0), (5, 1, 3.0), (12, 7, 30.0)])
 @pytest.mark.parametrize("band", [1, 3000, 1 << 20])
 def test_sampled_convolution_equals_that_of_torchvision(monkeypatch, height, width, spread, band):
-    monkeypatch.setattr(edvr, "_BAND", band)
+    monkeypatch.setattr(deformable, "_BAND", band)
     make = torch.Generator().manual_seed(0)
     x = torch.randn(1, 8, height, width, generator=make)
     offset = torch.randn(1, 2 * 2 * 9, height, width, generator=make) * spread

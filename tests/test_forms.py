@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime
 import sys
 import types
+from pathlib import Path
 
 import ipywidgets as widgets
 import pytest
 
 from restore_utils import colab, forms
+from restore_utils.colab import Places
 from restore_utils.errors import OptionError, OutputError
 from restore_utils.forms import Field, draw, parse
 from restore_utils.forms.draw import _Watcher
+from restore_utils.mirror import Mirror
 
 CELL = """# @title Settings { display-mode: "form" }
 # @markdown What to restore.
@@ -135,7 +138,7 @@ def test_form_shows_and_sets_the_variables():
         "film.mp4",
     ]
     assert namespace["crop"] == {"top": 2}
-    assert "run the cells below" in note(box)
+    assert "run the cells that use it" in note(box)
     found["crop"].value = "__import__('os')"
     assert namespace["crop"] == {"top": 2}
     assert "literal" in note(box)
@@ -187,6 +190,34 @@ def test_running_the_cell_again_keeps_the_form_and_changed_code_wins(monkeypatch
     assert "No form" in shown[-1]["text/plain"]
 
 
+def test_a_cell_that_acts_uses_what_its_form_was_set_to(monkeypatch):
+    """As IPython runs it: 04's box `remove`, 02's `find_rate` and 03's `factors` stand in the cell that uses them."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shown: list = []
+    monkeypatch.setattr("IPython.display.display", lambda thing, **_: shown.append(thing))
+    shell = InteractiveShell()
+    shell.kernel = None
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
+    assert forms.enable()
+    assert forms.enable()
+    cell = '# @title Go\nremove = False  # @param {type:"boolean"}\nfactors = "1"  # @param {type:"string"}\n'
+    cell += "did = (remove, factors)"
+    shell.run_cell(cell)
+    assert shell.user_ns["did"] == (False, "1")
+    controls(shown[-1])["remove"].value = True
+    controls(shown[-1])["factors"].value = "'\\1'  # @param"
+    shell.run_cell(cell)
+    assert shell.user_ns["did"] == (True, "'\\1'  # @param")
+    shell.run_cell(cell)
+    assert shell.user_ns["did"] == (True, "'\\1'  # @param")
+    shown[-1].children[-2].click()
+    assert shell.user_ns["remove"] is False
+    shell.run_cell(cell)
+    assert shell.user_ns["did"] == (False, "1")
+
+
 def test_chooser_for_local_clips(tmp_path, monkeypatch):
     (tmp_path / "reels").mkdir()
     (tmp_path / "reels" / "One.MKV").write_bytes(b"")
@@ -216,13 +247,32 @@ def test_places_outside_colab(tmp_path, monkeypatch):
     monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
     assert not colab.in_colab()
     found = colab.places()
-    assert (found.work, found.results) == (tmp_path / "restored" / "job", tmp_path / "restored")
+    assert (found.work, found.results) == (Path("restored/job"), Path("restored"))
     assert found.work.is_dir()
     with pytest.raises(OptionError, match="use_drive"):
         colab.places(use_drive=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
         colab.places("file")
+    with pytest.raises(OptionError, match="folder is empty"):
+        colab.places(" ")
+
+
+@pytest.mark.parametrize(
+    ("film", "name"),
+    [
+        ("", "demo"),
+        ("reels/my film.mp4", "my-film"),
+        ("reels/scans/", "scans"),
+        ("https://example.org/clips/old.film.mkv?part=1", "old.film"),
+        ("https://example.org/watch?v=a_B-1", "watch-v-a_B-1"),
+        ("..", "demo"),
+    ],
+)
+def test_each_film_has_a_folder(tmp_path, monkeypatch, film, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
+    assert colab.places("restored", film).work == Path("restored", name, "job")
 
 
 def test_drive_is_mounted_only_if_asked(tmp_path, monkeypatch):
@@ -245,6 +295,24 @@ def test_drive_is_mounted_only_if_asked(tmp_path, monkeypatch):
     assert colab.places(use_drive=True).results == tmp_path / "drive" / "MyDrive" / "restored"
     assert colab.places(use_drive=True).work == tmp_path / "restored" / "job"
     assert len(mounted) == 1
+    with pytest.raises(OptionError, match="not a whole path"):
+        colab.places(str(tmp_path / "restored"), use_drive=True)
+
+
+def test_a_folder_travels_to_drive_as_one_file(tmp_path):
+    there, back = (Places(tmp_path / n, tmp_path, tmp_path / "drive") for n in ("one", "two"))
+    (there.work / "set" / "deep").mkdir(parents=True)
+    (there.work / "set" / "deep" / "a.png").write_bytes(b"a")
+    colab.keep(there.work / "set", there)
+    assert [f.name for f in there.mirror.iterdir()] == ["set.zip"]
+    Mirror(back.work, back.mirror).recover()
+    assert colab.bring_back(back.work / "set")
+    assert (back.work / "set" / "deep" / "a.png").read_bytes() == b"a"
+    assert not colab.bring_back(back.work / "set"), "what is there is left alone"
+    colab.keep(tmp_path / "none", Places(tmp_path, tmp_path, None))
+    (back.work / "torn.zip").write_bytes(b"PK")
+    with pytest.raises(OutputError, match="cannot be unpacked"):
+        colab.bring_back(back.work / "torn")
 
 
 def test_drive_that_will_not_mount(tmp_path, monkeypatch):

@@ -14,14 +14,6 @@ from restore_utils.errors import ModelError, OptionError
 from restore_utils.zoo import build
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def rrdbnet() -> torch.nn.Module:
     return ESRGAN(num_filters=8, num_blocks=1, scale=4)
 

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from restore_utils import job as job_module
-from restore_utils.errors import DiskFullError, JobError, OptionError
+from restore_utils.errors import DiskFullError, JobError, OptionError, SourceError
 from restore_utils.folder import join_segments, old_segments, remove_old_segments, segment_file
 from restore_utils.job import open_job
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
 from restore_utils.media.write import Encoding, Writer
 from restore_utils.plan import Settings
-from tests import films
+from tests import clips, films
 
 FRAMES = 40
 
@@ -102,21 +102,12 @@ def test_killed_and_started_again_it_gives_the_same_film(film, tmp_path, undistu
     assert {n: (segments / n).stat().st_mtime_ns for n in finished} == finished, "a finished segment was made again"
 
 
-def test_an_error_in_the_middle_keeps_what_is_finished_and_leaves_no_rest(film, tmp_path, undisturbed, monkeypatch):
-    write = Writer.write
-
-    def full(self, source, rgb, mask=None):
-        if source.n == 30:
-            raise DiskFullError("no space left: free some and run again")
-        write(self, source, rgb, mask)
-
-    monkeypatch.setattr(Writer, "write", full)
-    with pytest.raises(DiskFullError):
+def test_an_error_in_the_middle_keeps_what_is_finished_and_leaves_no_rest(film, tmp_path, undisturbed):
+    with films.full_disk(30), pytest.raises(DiskFullError):
         restored(film, tmp_path / "job", tmp_path / "out.mkv")
     kept = sorted(f.name for f in (tmp_path / "job" / "segments").iterdir())
     assert len(kept) >= 4
     assert not any(".part" in name for name in kept)
-    monkeypatch.setattr(Writer, "write", write)
     assert restored(film, tmp_path / "job", tmp_path / "out.mkv") == undisturbed
 
 
@@ -258,10 +249,36 @@ def test_a_damaged_analysis_is_made_again(film, tmp_path):
             assert job.analysis.shots == shots
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_film_that_cannot_be_decoded_leaves_nothing_new(film, tmp_path, monkeypatch, before):
+    def fails(*_, **__):
+        raise SourceError("no frame of it can be decoded")
+
+    monkeypatch.setattr(job_module, "analyse", fails)
+    folder = tmp_path / "job"
+    if before:
+        folder.mkdir()
+    with pytest.raises(SourceError), open_job(film, folder):
+        pass
+    assert folder.exists() == before
+    assert not (folder / "job.json").exists()
+
+
+def test_film_in_video_is_restored_from_whole_frames(tmp_path):
+    source = clips.telecined(tmp_path / "tape.mkv", "bff")
+    restored(source, tmp_path / "job", tmp_path / "out.mkv", models=("copy",))
+    whole, result = clips.read(source, deinterlace="bff-pulldown")[0], clips.read(tmp_path / "out.mkv")[0]
+    assert [samples for *_, samples in result] == [samples for *_, samples in whole]
+    assert len({tuple(samples) for *_, samples in result}) == 20
+    assert len(result) == 25
+
+
 def test_what_is_odd_about_a_film_is_said(film, tmp_path):
     with open_job(film, tmp_path / "job") as job:
         job.analysis = replace(job.analysis, interlaced="bff")
         assert any("interlaced (bottom field first)" in line for line in job.plan(settings()).messages)
+        job.analysis = replace(job.analysis, interlaced="tff-pulldown")
+        assert any("3:2 pulldown, top field first" in line for line in job.plan(settings()).messages)
     short = films.shots(tmp_path / "1.mkv", lengths=(1,), size=(32, 32))
     with open_job(short, tmp_path / "short") as job:
         assert any("1 frame only" in line for line in job.plan(settings()).messages)

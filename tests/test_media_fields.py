@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from restore_utils.media.colour import to_rgb
-from restore_utils.media.deinterlace import FieldOrder
+from restore_utils.media.fields import FieldOrder
 from restore_utils.media.planes import arrays, layout, new_frame
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
@@ -82,3 +82,44 @@ def test_deinterlacing_keeps_the_format(tmp_path, pixel_format):
     for frame, (_, _, samples) in zip(frames, read(path)[0]):
         woven = np.frombuffer(samples[0], layout(pixel_format).dtype).reshape(48, 64)
         assert np.array_equal(arrays(frame.planes)[0][::2], woven[::2])
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le", "gray"])
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_film_in_video_is_put_together_again(tmp_path, order, pixel_format):
+    clip = probe(clips.telecined(tmp_path / "film.mkv", order, pixel_format=pixel_format))
+    measure = FieldOrder()
+    with Reader(clip) as frames:
+        for frame in frames:
+            measure.add(frame.planes)
+    assert measure.verdict(clip.video.field_order) == f"{order}-pulldown"
+
+    whole, _ = read(clip, deinterlace=f"{order}-pulldown")
+    stored = read(clip)[0]
+    assert [(n, time) for n, time, _ in whole] == [(n, time) for n, time, _ in stored]
+    film = [clips.from_rgb(clips.picture(4 * n, 192, 128), pixel_format, clips.colour()) for n in range(20)]
+    film = [clips.samples(frame) for frame in film]
+    pictures = [film.index(samples) for _, _, samples in whole]  # each is a frame of the film, to the last bit
+    assert pictures == sorted(pictures)
+    assert sorted(set(pictures)) == list(range(20))
+    index = read(clip)[1].index()
+    for first, stop in ((0, 3), (2, 4), (5, 9), (23, None)):
+        assert read(clip, first=first, stop=stop, index=index, deinterlace=f"{order}-pulldown")[0] == whole[first:stop]
+
+
+def test_pulldown_is_found_on_a_noisy_tape(tmp_path):
+    rng, measure = np.random.default_rng(0), FieldOrder()
+    with Reader(probe(clips.telecined(tmp_path / "film.mkv", "bff"))) as frames:
+        for frame in frames:
+            noisy = arrays(frame.planes)[0] + rng.normal(0, 8, (128, 192))
+            measure.add(new_frame([np.clip(noisy, 0, 255).astype(np.uint8)], "gray"))
+    assert measure.verdict() == "bff-pulldown"
+
+
+def test_repeated_frames_are_no_pulldown():
+    measure = FieldOrder()
+    for n in range(40):  # animation on twos, and 24 frames a second shown as 30 by a repeat of whole frames
+        measure.add(
+            clips.from_rgb(clips.picture(4 * (n // 2 if n < 20 else n * 4 // 5), 192, 128), "gray", clips.colour())
+        )
+    assert measure.verdict("unknown") == "progressive"

@@ -175,3 +175,26 @@ def test_streams_are_counted(tmp_path):
     clip = probe(clips.write(tmp_path / "film.mkv", clips.pictures(2), extra=many))
     assert len(clip.tracks) == 127
     assert clip.messages == ("film.mkv: has 128 streams or more; those after the 128th are left",)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container"),
+    [("film.ts", "libx264", {}), ("film.m2ts", "mpeg2video", {"mpegts_m2ts_mode": "1"}), ("film.wmv", "wmv2", {})],
+)
+def test_a_film_without_a_count_of_frames_that_was_cut_short_is_known(tmp_path, name, codec, container):
+    whole = clips.write(tmp_path / name, clips.pictures(), codec=codec, options={}, container=container)
+    assert not any("cut short" in line for line in probe(whole).messages)
+    assert len(read(whole)[0]) == 30
+    cut = clips.cut_short(whole, tmp_path / f"cut {name}", 0.707)
+    (said,) = [line for line in probe(cut).messages if "cut short" in line]
+    assert said.startswith(f"cut {name}: ")
+    assert 5 < len(read(cut)[0]) < 30
+
+
+def test_tags_that_are_no_utf8_are_text_all_the_same(tmp_path):
+    whole = clips.write(tmp_path / "whole.mkv", clips.pictures(2), extra=[clips.tags(title="Journey XX by sea")])
+    strange = tmp_path / "strange.mkv"
+    strange.write_bytes(whole.read_bytes().replace(b"XX", b"\xe9\xff"))
+    title = probe(strange).metadata["title"]
+    assert title == "Journey \ufffd\ufffd by sea"
+    assert title.encode()

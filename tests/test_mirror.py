@@ -12,7 +12,7 @@ from restore_utils import mirror as mirror_module
 from restore_utils.errors import DiskFullError, OutputError
 from restore_utils.folder import read_state
 from restore_utils.job import open_job
-from restore_utils.media.write import Encoding, Writer
+from restore_utils.media.write import Encoding
 from restore_utils.mirror import Mirror
 from restore_utils.plan import Settings
 from tests import films
@@ -29,20 +29,11 @@ def run(film, folder, copy):
     return missing, len(plan.segments), (folder / "out.mkv").read_bytes()
 
 
-def test_a_lost_machine_loses_the_segment_in_hand_at_most(tmp_path, monkeypatch):
+def test_a_lost_machine_loses_the_segment_in_hand_at_most(tmp_path):
     (tmp_path / "a").mkdir()
     film = films.shots(tmp_path / "a" / "film.mkv", lengths=(17, 12, 11), size=(96, 64))
-    write = Writer.write
-
-    def stopped(self, source, rgb, mask=None):
-        if source.n == 30:
-            raise DiskFullError("no space left: free some and run again")
-        write(self, source, rgb, mask)
-
-    monkeypatch.setattr(Writer, "write", stopped)
-    with pytest.raises(DiskFullError):
+    with films.full_disk(30), pytest.raises(DiskFullError):
         run(film, tmp_path / "a", tmp_path / "drive")
-    monkeypatch.setattr(Writer, "write", write)
     done = len(list((tmp_path / "a" / "segments").glob("*.nut")))
     assert done >= 3
     assert len(list((tmp_path / "drive" / "segments").glob("*.nut"))) == done
@@ -81,7 +72,9 @@ def test_a_full_or_lost_drive_stops_nothing_and_is_tried_again(tmp_path, monkeyp
     assert len(caplog.records) == 1
     assert "the work goes on" in caplog.text
     assert not list(copy.iterdir())
+    assert kept.lacking() == f"2 files are not copied to {copy}: free some space there and run the same line again"
     kept.put()
+    assert kept.lacking() == ""
     assert sorted(f.name for f in copy.iterdir()) == ["one", "two"]
 
 
@@ -110,6 +103,14 @@ def test_copies_cannot_go_into_a_file(tmp_path):
     (tmp_path / "drive").write_text("1")
     with pytest.raises(OutputError, match="is a file: give a folder"):
         Mirror(tmp_path / "job", tmp_path / "drive")
+
+
+def test_a_place_that_takes_no_copies_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror_module.os, "access", lambda place, _: place != tmp_path)
+    with pytest.raises(OutputError, match="cannot be written to"):
+        Mirror(tmp_path / "job", tmp_path / "drive" / "film")
+    (tmp_path / "drive").mkdir()
+    Mirror(tmp_path / "job", tmp_path / "drive" / "film")
 
 
 def test_a_copy_that_cannot_be_brought_back_is_said(tmp_path, monkeypatch):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +18,13 @@ from nbclient import NotebookClient
 from sklearn.datasets import load_sample_image
 from spandrel.architectures.Compact import Compact
 
+from restore_utils import colab
 from restore_utils.archs.edvr import EDVR, Dimensions
 from restore_utils.forms import parse
 from restore_utils.media.colour import from_rgb
 from restore_utils.zoo import models
 from tests import clips
-from tests.notebook_lint import GUARD, problems
+from tests.notebook_lint import GUARD, plain_python, problems
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -30,23 +34,29 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TINY = {
     "01_degrade": (
         {"source_url": "film.mkv", "pairs_count": 8, "lines": 64, "folder": "pairs"},
-        ["pairs/damaged.mkv", "pairs/set/manifest.json"],
+        ["pairs/damaged.mkv", "pairs/job/set/manifest.json"],
     ),
     "02_train": (
-        {"pairs_folder": "pairs/set", "preset": "smoke", "name": "tiny-film", "folder": "trained"},
+        {"pairs_folder": "pairs/job/set", "preset": "smoke", "name": "tiny-film", "folder": "trained"},
         ["trained/job/tiny-film/model.md", "models/tiny-film.safetensors"],
     ),
-    "03_restore": ({"source_url": "film.mkv", "work": "job", "segment_frames": 8, "codec": "ffv1"}, ["job"]),
-    "04_reassemble": ({"work": "job", "out": "joined.mkv"}, ["joined.mkv"]),
+    "03_restore": (
+        {"source_url": "film.mkv", "segment_frames": 8, "codec": "ffv1", "folder": "steps"},
+        ["steps/film/job/job.json"],
+    ),
+    "04_reassemble": (
+        {"source_url": "film.mkv", "out": "joined.mkv", "folder": "steps"},
+        ["steps/film/joined.mkv", "steps/film/joined-side-by-side.mp4"],
+    ),
     "05_multiframe": (
         {"source_url": "film.mkv", "weights": "deblur.pth + second.pth", "stop": "0.3", "folder": "sharper"},
-        ["sharper/restored.mp4"],
+        ["sharper/film/restored.mp4"],
     ),
     "08_your_model": (
         {"source_url": "film.mkv", "model": "mine + larger.pth", "codec": "ffv1", "folder": "mine"},
-        ["mine/restored.mkv"],
+        ["mine/film/restored.mkv"],
     ),
-    "00_quickstart": ({"source_url": "film.mkv", "codec": "ffv1", "folder": "quick"}, ["quick/restored.mkv"]),
+    "00_quickstart": ({"source_url": "film.mkv", "codec": "ffv1", "folder": "quick"}, ["quick/film/restored.mkv"]),
 }
 
 
@@ -111,6 +121,74 @@ def test_runs_from_top_to_bottom(name, folder, monkeypatch):
         assert (folder / file).exists(), file
     saved = json.dumps(book["cells"])
     assert len(saved) < 20_000_000, "a notebook that is saved with its output stays small"
+
+
+@pytest.fixture
+def colab_with_drive(tmp_path, monkeypatch) -> Path:
+    """What looks like Colab, with a Drive that is mounted: the folder with `content` and `MyDrive`."""
+    google = types.ModuleType("google.colab")
+    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+    monkeypatch.setitem(sys.modules, "google.colab", google)
+    monkeypatch.setattr(colab, "_LOCAL", tmp_path / "content")
+    monkeypatch.setattr(colab, "_DRIVE", tmp_path)
+    (tmp_path / "MyDrive").mkdir()
+    return tmp_path
+
+
+def run_here(name: str, settings: dict) -> None:
+    """A session with a notebook, without a kernel of its own and without the cells that only show."""
+    namespace: dict = {"display": lambda _shown: None}
+    for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code" and cell.id not in ("preview", "compare", "result", "faults", "share"):
+            exec(plain_python(cell.source), namespace)
+            if "parameters" in cell.metadata.get("tags", []):
+                assert settings.keys() <= namespace.keys()
+                namespace.update(settings)
+
+
+def test_another_session_finds_the_pieces_on_drive(folder, colab_with_drive, capsys):
+    film = shutil.copy(folder / "film.mkv", colab_with_drive)
+    settings = {"source_url": film, "use_drive": True, "folder": "mine"}
+    tiny = {"segment_frames": 8, "codec": "ffv1", "model": "median", "stop": "0.5"}
+    run_here("03_restore", settings | tiny)
+    assert "3 of 3 pieces to do" in capsys.readouterr().out
+    shutil.rmtree(colab_with_drive / "content")
+    run_here("03_restore", settings | tiny)
+    assert "0 of 3 pieces to do" in capsys.readouterr().out
+    shutil.rmtree(colab_with_drive / "content")
+    run_here("04_reassemble", settings)
+    assert (colab_with_drive / "MyDrive" / "mine" / "film" / "restored.mkv").exists()
+
+    settings |= {"codec": "ffv1", "stop": "0.5", "version": "1", "folder": "network"}
+    run_here("08_your_model", settings)
+    assert "of them now" in capsys.readouterr().out
+    shutil.rmtree(colab_with_drive / "content")
+    run_here("08_your_model", settings)
+    assert "of them now" not in capsys.readouterr().out, "finished pieces were made again"
+
+
+def test_another_session_finds_the_pairs_on_drive(folder, colab_with_drive, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # no other processes
+    settings = {"source_url": str(folder / "film.mkv"), "use_drive": True, "pairs_count": 4, "lines": 48}
+    run_here("01_degrade", settings)
+    made = colab_with_drive / "content" / "pairs" / "job" / "set"
+    before = {f.relative_to(made): f.read_bytes() for f in made.rglob("*") if f.is_file()}
+    assert (colab_with_drive / "MyDrive" / "pairs" / "damaged.mkv").exists()
+    shutil.rmtree(colab_with_drive / "content")
+    monkeypatch.setattr("restore_utils.pairs.work.run", None)  # nothing is made again
+    run_here("01_degrade", settings)
+    assert {f.relative_to(made): f.read_bytes() for f in made.rglob("*") if f.is_file()} == before
+
+
+def test_an_own_film_after_the_demo_needs_no_other_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for film in ("film.mkv", "other.mkv"):
+        shutil.copy(folder / "film.mkv", film)
+    with open("other.mkv", "ab") as other:
+        other.write(b"0")
+    for film in ("film.mkv", "other.mkv"):
+        run_here("00_quickstart", {"source_url": film, "model": "copy", "codec": "ffv1"})
+        assert Path("restored", Path(film).stem, "restored.mkv").exists()
 
 
 GOOD = {

@@ -20,14 +20,6 @@ from restore_utils.zoo import build, build_all, models, with_second_stages
 NAMES = [entry.name for entry in models()]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def own_zoo(tmp_path, monkeypatch):
     """A folder with small networks and a data file for them."""

@@ -39,7 +39,7 @@ class Analysis:
     border: tuple[int, int, int, int]
     """Columns and rows outside the gate: left, top, right, bottom."""
     interlaced: str
-    """'progressive', 'tff' or 'bff'."""
+    """'progressive', 'tff' or 'bff', or film in video: 'tff-pulldown' or 'bff-pulldown'."""
     lost: int = 0
     """Frames that could not be decoded."""
     messages: tuple[str, ...] = field(default_factory=tuple)

@@ -12,7 +12,7 @@ from restore_utils.analyse import pictures
 from restore_utils.analyse.analysis import PERCENTILES, Analysis
 from restore_utils.analyse.cuts import CutFinder
 from restore_utils.errors import SourceError
-from restore_utils.media.deinterlace import FieldOrder
+from restore_utils.media.fields import FieldOrder
 from restore_utils.media.probe import Clip
 from restore_utils.media.read import Reader
 from restore_utils.prefetch import prefetch

@@ -12,6 +12,7 @@ from restore_utils.damage.film import apply, plan
 from restore_utils.options import check_seed
 
 _VISIBLE = 0.1  # of a defect's opacity
+_TRIES = 40  # draws until a fault that comes seldom is on one of the frames
 
 
 def one_of_each(frames: Tensor, *, strength: float = 1.5, seed: int = 0) -> dict[str, Tensor]:
@@ -27,9 +28,13 @@ def one_of_each(frames: Tensor, *, strength: float = 1.5, seed: int = 0) -> dict
     nothing = recipes.load("heavy").only()
     pictures = {}
     for name in FAULTS:
-        drawn = plan(np.random.default_rng(check_seed(seed)), len(frames), size, nothing.plus(name, strength=strength))
-        # The codec acts on a whole run and needs PyAV, so it is asked for by itself.
-        made = apply(frames, drawn, 0, codec=bool(drawn.at("codec"))).damaged
+        rng = np.random.default_rng(check_seed(seed))
+        for _ in range(_TRIES):
+            drawn = plan(rng, len(frames), size, nothing.plus(name, strength=strength))
+            # The codec acts on a whole run and needs PyAV, so it is asked for by itself.
+            made = apply(frames, drawn, 0, codec=bool(drawn.at("codec"))).damaged
+            if made.shape != frames.shape or not torch.equal(made, frames):
+                break
         most = (made - frames).abs().mean(dim=(1, 2, 3)).argmax() if made.shape == frames.shape else 0
         pictures[name] = made[int(most)]
     return pictures

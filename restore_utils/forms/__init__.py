@@ -10,8 +10,8 @@ From then on a cell such as
     codec = "h264"      # @param ["h264", "h265", "ffv1"]
 
 draws its form when it has run. A change in the form sets the variable and runs nothing; cells that are run afterwards
-see it. Running the cell again keeps what was set, as long as its text is the same: changed code wins over the form. A
-text field whose placeholder speaks of a path gets a chooser for local clips.
+see it. So does the cell itself when it is run again, as long as its text is the same: changed code wins over the form.
+A text field whose placeholder speaks of a path gets a chooser for local clips.
 """
 
 from restore_utils.forms.draw import draw, enable

@@ -35,7 +35,9 @@ def enable() -> bool:
     if shell is None or in_colab() or not hasattr(shell, "kernel"):
         return False
     if not any(isinstance(getattr(f, "__self__", None), _Watcher) for f in shell.events.callbacks["post_run_cell"]):
-        shell.events.register("post_run_cell", _Watcher(shell.user_ns).cell_ran)
+        watcher = _Watcher(shell.user_ns)
+        shell.events.register("post_run_cell", watcher.cell_ran)
+        shell.input_transformers_cleanup.append(watcher.as_set)
     return True
 
 
@@ -43,6 +45,14 @@ class _Watcher:
     def __init__(self, namespace: MutableMapping[str, Any]) -> None:
         self.namespace = namespace
         self.set: dict[str, dict[str, Any]] = {}  # text of a cell: what its form was set to
+
+    def as_set(self, lines: list[str]) -> list[str]:
+        """The lines of a cell that is about to run, with what its form was set to in place of what its text says."""
+        source = "".join(lines)
+        for name, value in self.set.get(source.strip(), {}).items():
+            pattern = rf"^({re.escape(name)}\s*=\s*).*?(?=\s*#\s*@param)"
+            source = re.sub(pattern, lambda match, value=value: f"{match[1]}{value!r}", source, flags=re.M)
+        return source.splitlines(keepends=True)
 
     def cell_ran(self, result: Any) -> None:
         from IPython.display import display
@@ -56,7 +66,7 @@ class _Watcher:
             display({"text/plain": f"No form drawn: {error}"}, raw=True)
             return
         if form.fields:
-            display(draw(form, self.namespace, self.set.setdefault(source, {})))
+            display(draw(form, self.namespace, self.set.setdefault(source.strip(), {})))
 
 
 def draw(form: Form, namespace: MutableMapping[str, Any], changed: MutableMapping[str, Any] | None = None) -> Widget:
@@ -76,7 +86,7 @@ def draw(form: Form, namespace: MutableMapping[str, Any], changed: MutableMappin
         try:
             namespace[item.name] = changed[item.name] = item.check(_read(item, value))
             shown = f"{item.name} = {namespace[item.name]!r}"
-            note.value = f"<i>{escape(shown)} is set; run the cells below to use it.</i>"
+            note.value = f"<i>{escape(shown)} is set; run the cells that use it, from this one on.</i>"
         except OptionError as error:
             note.value = f"<b>{escape(str(error))}</b>"
 
@@ -92,7 +102,10 @@ def draw(form: Form, namespace: MutableMapping[str, Any], changed: MutableMappin
         if isinstance(item, str):
             rows.append(widgets.HTML(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(item)) or "&nbsp;"))
             continue
+        # A cell that was run as its form was set has left that in the namespace, and not what its text says.
         written = namespace.get(item.name, item.value)
+        if item.name in changed and item.value is not None:
+            written = item.value
         value = namespace[item.name] = changed.get(item.name, written)
         control = _control(item, value)
         control.observe(lambda change, item=item: put(item, change["new"]), names="value")

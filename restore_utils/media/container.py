@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import av
@@ -28,6 +29,8 @@ _OPTIONS = {
     "max_streams": str(MAX_STREAMS),
     "max_pixels": str(MAX_PIXELS),
 }
+# From version 19 on PyAV opens all files and keeps bytes that are no UTF-8 as surrogates; see `legible`.
+_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def check_file(path: Path) -> None:
@@ -48,6 +51,15 @@ def check_file(path: Path) -> None:
         raise SourceError(f"{path} may not be read; change its permissions")
 
 
+def legible(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a file as text, a mark for each byte that is no UTF-8."""
+    return {_marked(key): _marked(value) for key, value in metadata.items()}
+
+
+def _marked(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def url(path: Path) -> str:
     """A file's name for FFmpeg: "file:" keeps a name such as concat:a|b from being taken for a protocol."""
     return f"file:{path.absolute()}"
@@ -61,7 +73,7 @@ def open_film(path: Path) -> av.container.InputContainer:
     """
     check_file(path)
     try:
-        container = av.open(url(path), options=_OPTIONS, metadata_errors="replace")
+        container = av.open(url(path), options=_OPTIONS, **_METADATA)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"{path} {_reason(path, error)}") from None
     return container

@@ -1,4 +1,4 @@
-"""Interlaced film: finding out, and making whole frames of it, one for each frame, at its own time."""
+"""Whole frames out of interlaced film, one for each frame, at its own time; fields.py finds out whether it is any."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 
+from restore_utils.media.fields import combs
 from restore_utils.media.planes import arrays, copy_tags, layout, new_frame
 
 MARGIN = 2
 """Frames to either side that must be read too, so that a frame is the same wherever the reading began."""
 _SMALLEST = 16
-_ENOUGH = 3  # pairs of frames that a verdict needs
-_MOVED = 0.1  # grey levels of combing that some motion must add
-_GRAIN, _STRONG = 2, 40  # grey levels below which a comb is grain, and above which it counts no more
+_TILE = 16  # samples a side of what is looked at for combs
+_COMBED = 2.0  # grey levels of combs, mean over a tile, that are no chance
 _BASE = Fraction(1, 25)  # of the times inside a filter graph, which only have to grow
 
 
@@ -81,73 +82,55 @@ class Deinterlacer:
             yield done, label
 
 
-class FieldOrder:
-    """Measures whether a film is interlaced, and which field comes first.
+class FieldMatcher:
+    """Undoes 3:2 pulldown, frame for frame: each frame's first field with the second field that belongs to it.
 
-    Each frame is held against two frames woven anew: its second field with the first field of the next frame, and the
-    other way round. Where something moves, whole frames comb in both weaves and not by themselves; of interlaced frames
-    the weave of two fields that follow one another in time combs as little as the frame itself, the other one more.
-    Grain and still detail comb alike in all three, so only differences count. The idea is that of FFmpeg's idet, which
-    takes ratios instead and finds combs in noise.
+    That is its own, or the one of the frame before; the weave that combs less is taken, where it combs most. So all
+    samples are the source's own, every frame keeps its time, and one in five repeats the picture before it. The idea is
+    that of FFmpeg's fieldmatch, which takes 8 bits only and looks at more frames.
 
     Args:
-        columns: how many columns of the picture to look at, spread over its width.
+        order: 'tff' or 'bff', which field comes first.
     """
 
-    def __init__(self, columns: int = 256) -> None:
-        self._columns = columns
-        self._last: np.ndarray | None = None
-        self._counts = {"tff": 0, "bff": 0, "progressive": 0, "undetermined": 0}
+    def __init__(self, order: str) -> None:
+        self._second = 1 if order == "tff" else 0
+        self._last: list[np.ndarray] | None = None
 
-    def add(self, frame: av.VideoFrame) -> None:
-        """Take the next frame of the film, in a planar format; frames must follow one another."""
-        luma = arrays(frame)[0]
-        step = -(-luma.shape[1] // self._columns)
-        lines = luma[: luma.shape[0] // 2 * 2, step // 2 :: step].astype(np.int32) >> (
-            layout(frame.format.name).bits - 8
-        )
-        lines = lines.astype(np.int16)
-        if min(lines.shape) < _SMALLEST:
-            return
-        last, self._last = self._last, lines
-        if last is not None and last.shape == lines.shape:
-            self._counts[_order(last, lines)] += 1
+    def push(self, frame: av.VideoFrame, label: Any) -> Iterator[tuple[av.VideoFrame, Any]]:
+        """Take a frame in a planar format; give it, whole, with its label."""
+        planes, last = arrays(frame), self._last
+        self._last = planes
+        if last is not None and last[0].shape == planes[0].shape and min(planes[0].shape) >= _SMALLEST:
+            woven = self._weave(planes[0], last[0])
+            shift = layout(frame.format.name).bits - 8
+            worse = _tiles(combs(_lines(planes[0], shift)) - combs(_lines(woven, shift)))
+            if worse.max() > max(_COMBED, -worse.min()):
+                others = (self._weave(*pair) for pair in zip(planes[1:], last[1:]))
+                frame = new_frame([woven, *others], frame.format.name, frame)
+        yield frame, label
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Pairs of frames measured as 'tff', 'bff', 'progressive' and 'undetermined'."""
-        return dict(self._counts)
+    def finish(self) -> Iterator[tuple[av.VideoFrame, Any]]:
+        """Nothing waits."""
+        return iter(())
 
-    def verdict(self, claimed: str = "unknown") -> str:
-        """'progressive', 'tff' or 'bff'.
-
-        Args:
-            claimed: the stream's field_order. It counts where too little moved to tell; it never makes fields out of
-                frames that were measured to be whole.
-        """
-        tff, bff, whole = (self._counts[name] for name in ("tff", "bff", "progressive"))
-        if tff + bff > whole and tff + bff >= _ENOUGH:
-            return "tff" if tff >= bff else "bff"
-        if tff + bff + whole < _ENOUGH and claimed in ("tt", "tb", "bb", "bt"):
-            return "tff" if claimed[0] == "t" else "bff"
-        return "progressive"
+    def _weave(self, plane: np.ndarray, last: np.ndarray) -> np.ndarray:
+        woven = plane.copy()
+        woven[self._second :: 2] = last[self._second :: 2]
+        return woven
 
 
-def _order(last: np.ndarray, lines: np.ndarray) -> str:
-    """What a pair of frames, int16 (H, W) of 0 to 255, says of the first of them."""
-    top_next, bottom_next = last.copy(), last.copy()
-    top_next[::2], bottom_next[1::2] = lines[::2], lines[1::2]
-    own, tff, bff = _combing(last), _combing(top_next), _combing(bottom_next)
-    least, most = min(tff, bff) - own, max(tff, bff) - own
-    if most < _MOVED:
-        return "undetermined"
-    if least < 0.35 * most:
-        return "tff" if tff < bff else "bff"
-    return "progressive" if least > 0.65 * most else "undetermined"
+def deinterlacer(order: str) -> Deinterlacer | FieldMatcher:
+    """What makes whole frames: of video for 'tff', 'bff' and 'auto', of film for 'tff-pulldown' and 'bff-pulldown'."""
+    field, _, film = order.partition("-")
+    return FieldMatcher(field) if film else Deinterlacer(field)
 
 
-def _combing(lines: np.ndarray) -> float:
-    """How far lines stand out from both their neighbours, in grey levels, mean over the picture."""
-    above, below = lines[1:-1] - lines[:-2], lines[1:-1] - lines[2:]
-    out = np.minimum(np.abs(above), np.abs(below)) * ((above ^ below) >= 0)
-    return float(np.clip(out - _GRAIN, 0, _STRONG).mean())
+def _lines(plane: np.ndarray, shift: int) -> np.ndarray:
+    return (plane >> shift).astype(np.int16)
+
+
+def _tiles(picture: np.ndarray) -> np.ndarray:
+    """Means over tiles."""
+    size = (max(1, picture.shape[1] // _TILE), max(1, picture.shape[0] // _TILE))
+    return cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA)

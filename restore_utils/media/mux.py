@@ -21,12 +21,13 @@ import av
 
 from restore_utils.errors import JobError, OutputError
 from restore_utils.media import tracks
+from restore_utils.media.carriers import Span
 from restore_utils.media.clip import Clip
 from restore_utils.media.container import url
 from restore_utils.media.encoding import CODECS, Encoding
 from restore_utils.media.image_folder import check_folder, is_images, write_images
 from restore_utils.media.matroska import ROOM, write_aspect
-from restore_utils.media.tracks import Span, Timed
+from restore_utils.media.tracks import Timed
 from restore_utils.media.write import SegmentInfo, finish, segment_info, writing
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from restore_utils.errors import SourceError
 from restore_utils.media import images
 from restore_utils.media.clip import LOCATIONS, Chapter, Clip, Colour, Track, Video
-from restore_utils.media.container import MAX_PIXELS, MAX_SIDE, MAX_STREAMS, open_film
+from restore_utils.media.container import MAX_PIXELS, MAX_SIDE, MAX_STREAMS, legible, open_film
+from restore_utils.media.ending import cut_short
 from restore_utils.media.mastering import Mastering
 from restore_utils.media.planes import Layout, Orientation, arrays, layout, planar_format, view
 
@@ -64,10 +65,12 @@ def probe(path: str | Path, *, rate: Fraction | None = None) -> Clip:
         video, messages = _video(stream, frame, path)
         if len(container.streams) >= MAX_STREAMS:
             messages.append(f"{path.name}: has {MAX_STREAMS} streams or more; those after the {MAX_STREAMS}th are left")
+        if cut := cut_short(path):
+            messages.append(f"{path.name}: {cut}")
         tracks = tuple(_track(other) for other in container.streams if other.index != stream.index)
         chapters = tuple(_chapter(entry) for entry in container.chapters())
         duration = Fraction(container.duration, av.time_base) if container.duration and container.duration > 0 else None
-        name, metadata = container.format.name, dict(container.metadata)
+        name, metadata = container.format.name, legible(container.metadata)
     return Clip(path, name, video, tracks, chapters, metadata, duration, tuple(messages))
 
 
@@ -141,7 +144,7 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
         chroma_siting(frame, form, context.codec.canonical_name), frame.width, frame.height, form
     )
     colour = resolve_colour(frame, form, context.name, siting)
-    width, height, aspect = frame.width, frame.height, stream.sample_aspect_ratio or Fraction(1)
+    width, height, aspect = frame.width, frame.height, Fraction(stream.sample_aspect_ratio or 1)
     if orientation.transpose:
         width, height, aspect = height, width, 1 / aspect
         if form.across != form.down:
@@ -151,8 +154,8 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
     rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     if stream.container.format.name in _BARE:
         rates.insert(0, context.framerate)
-    rate = next((rate for rate in rates if rate), Fraction(25))
-    time_base = stream.time_base or 1 / rate
+    rate = Fraction(next((rate for rate in rates if rate), 25))  # PyAV has a class of its own from version 19 on
+    time_base = Fraction(stream.time_base or 1 / rate)
     start = stream.start_time * time_base if stream.start_time is not None else Fraction(0)
     if frame.pts is not None:
         start = frame.pts * time_base
@@ -174,7 +177,7 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
         orientation=orientation,
         source_format=frame.format.name,
         disposition=int(stream.disposition),
-        metadata=dict(stream.metadata),
+        metadata=legible(stream.metadata),
         mastering=mastering,
     )
     return video, messages
@@ -182,7 +185,8 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
 
 def _side_data(frame: av.VideoFrame) -> dict[SideData, av.sidedata.sidedata.SideData] | None:
     try:
-        return {item.type: item for item in frame.side_data}
+        found = frame.side_data
+        return {item.type: item for item in (found[n] for n in range(len(found)))}  # iterating it varies with PyAV
     except ValueError:  # PyAV gives up on frames with side data that it has no name for
         return None
 
@@ -248,7 +252,7 @@ def chroma_siting(frame: av.VideoFrame, form: Layout, codec: str) -> tuple[float
 
 def _track(stream: av.stream.Stream) -> Track:
     context = getattr(stream, "codec_context", None)
-    metadata = dict(stream.metadata)
+    metadata = legible(stream.metadata)
     start = stream.start_time * stream.time_base if stream.start_time is not None and stream.time_base else Fraction(0)
     return Track(
         index=stream.index,
@@ -263,7 +267,7 @@ def _track(stream: av.stream.Stream) -> Track:
 
 
 def _chapter(entry: dict) -> Chapter:
-    base, metadata = entry["time_base"] or Fraction(1, av.time_base), dict(entry["metadata"])
+    base, metadata = entry["time_base"] or Fraction(1, av.time_base), legible(entry["metadata"])
     return Chapter(entry["start"] * base, entry["end"] * base, metadata.get("title", ""), metadata)
 
 

@@ -17,7 +17,7 @@ from restore_utils.media.chroma import enlarge
 from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import to_rgb
 from restore_utils.media.decode import Decoded, FilmDecoder, ImageDecoder, decoder
-from restore_utils.media.deinterlace import MARGIN, Deinterlacer
+from restore_utils.media.deinterlace import MARGIN, deinterlacer
 from restore_utils.media.planes import Orientation, arrays, layout, new_frame
 
 log = logging.getLogger("restore_utils")
@@ -96,7 +96,8 @@ class Reader:
         first: number of the first frame wanted.
         stop: number of the first frame not wanted; None reads to the end.
         index: of an earlier read from 0 to the end.
-        deinterlace: True, or 'tff' or 'bff' where it is known which field comes first.
+        deinterlace: True, or 'tff' or 'bff' where it is known which field comes first; 'tff-pulldown' or 'bff-pulldown'
+            puts film together again that was stretched to video.
 
     Raises:
         SourceError: the file is gone, or is no longer a film.
@@ -162,11 +163,11 @@ class Reader:
             yield Frame(n, decoded.pts, video.time_base, decoded.duration, planes, video.colour, decoded.keyframe)
 
     def _deinterlaced(self) -> Iterator[tuple[int, Decoded]]:
-        bwdif = Deinterlacer(self._order)
+        whole = deinterlacer(self._order)
         stop = None if self._stop is None else self._stop + MARGIN
         for n, decoded in self._numbered(max(0, self._first - MARGIN), stop):
-            yield from self._wanted(bwdif.push(decoded.planes, (n, decoded)))
-        yield from self._wanted(bwdif.finish())
+            yield from self._wanted(whole.push(decoded.planes, (n, decoded)))
+        yield from self._wanted(whole.finish())
 
     def _wanted(self, frames: Iterator[tuple[av.VideoFrame, tuple[int, Decoded]]]) -> Iterator[tuple[int, Decoded]]:
         for planes, (n, decoded) in frames:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
 import av
 from av.stream import Discard, Disposition
 
+from restore_utils.media.carriers import Carrier, Copy, Recode, Span, Text
 from restore_utils.media.clip import Clip, Track
 from restore_utils.media.container import open_film
 
@@ -29,33 +29,11 @@ _STALE = re.compile(
 
 
 @dataclass(frozen=True)
-class Span:
-    """The part of the source that becomes the result."""
-
-    origin: Fraction
-    """The source's time that becomes 0."""
-    stop: Fraction | None
-    """The source's time where all streams end; None for their own ends."""
-    trimmed: bool
-    """Whether something before the origin is left out."""
-
-
-@dataclass(frozen=True)
 class Timed:
     """A packet of an output stream and when it is to be written, in seconds."""
 
     time: Fraction
     packet: av.Packet
-
-
-class Carrier(Protocol):
-    """Makes packets of the result from those of one source stream."""
-
-    done: bool
-
-    def feed(self, packet: av.Packet) -> list[av.Packet]: ...
-
-    def flush(self) -> list[av.Packet]: ...
 
 
 def kept(metadata: dict[str, str]) -> dict[str, str]:
@@ -239,151 +217,3 @@ def _flow(source: av.container.InputContainer, carriers: dict[int, Carrier], mes
         messages.append(f"the source's tracks {sorted(carriers)} end early: {error.strerror}")
     for carrier in carriers.values():
         yield from (Timed(p.dts * p.time_base, p) for p in carrier.flush())
-
-
-class Copy:
-    """Packets as they are, at their new times."""
-
-    def __init__(self, stream: av.stream.Stream, out: av.stream.Stream, span: Span, muxer: str) -> None:
-        self.done = False
-        self._out, self._span = out, span
-        self._edits = muxer in ("mp4", "mov")  # these say where play begins inside the first packets
-        self._cover = bool(stream.disposition & Disposition.attached_pic)
-        self._audio = stream.type == "audio"
-        self._clock = _SampleClock(stream) if self._audio else None
-        self._begun = False
-
-    def feed(self, packet: av.Packet) -> list[av.Packet]:
-        """The packet with the result's times, or nothing where it lies outside the span."""
-        packet.stream = self._out
-        if self._cover:
-            packet.pts = packet.dts = 0
-            self.done = True
-            return [packet]
-        if packet.pts is None:
-            packet.pts = packet.dts
-        if packet.pts is None:
-            return []
-        if packet.dts is None:
-            packet.dts = packet.pts
-        if self._clock:
-            self._clock.correct(packet)
-        span, base = self._span, packet.time_base
-        if span.stop is not None and packet.pts * base >= span.stop:
-            self.done = True
-            return []
-        begin, duration = packet.pts * base, (packet.duration or 0) * base
-        if span.trimmed and not self._reaches(begin, duration):
-            return []
-        # What the source's edit list hides stays out, but for what the decoder warms up on.
-        if packet.is_discard and (self._begun or begin + 2 * duration <= span.origin):
-            return []
-        self._begun |= not packet.is_discard
-        origin = round(span.origin / base)
-        if span.trimmed and not self._audio and packet.pts < origin:  # a subtitle that is on already
-            packet.duration = max(0, packet.pts + (packet.duration or 0) - origin)
-            packet.pts = packet.dts = origin
-        packet.pts, packet.dts = packet.pts - origin, packet.dts - origin
-        return [packet]
-
-    def _reaches(self, begin: Fraction, duration: Fraction) -> bool:
-        if not self._audio:
-            return begin + duration > self._span.origin
-        if self._edits:  # one packet more than needed, from which the decoder warms up
-            return begin + 2 * duration > self._span.origin
-        return begin >= self._span.origin
-
-    def flush(self) -> list[av.Packet]:
-        """Nothing is held back."""
-        return []
-
-
-class _SampleClock:
-    """Exact times of sound packets whose container counts milliseconds: samples follow one another."""
-
-    def __init__(self, stream: av.AudioStream) -> None:
-        context = stream.codec_context
-        self._rate, self._size = context.sample_rate, context.frame_size
-        self._next = -int(context.delay)  # what the decoder throws away at the beginning lies before 0
-
-    def correct(self, packet: av.Packet) -> None:
-        """Set the packet's times in samples, where its codec has packets of one size and its clock is coarse."""
-        base = packet.time_base
-        if not self._size or not self._rate or base <= Fraction(1, self._rate):
-            return
-        told = packet.pts * base * self._rate
-        if abs(told - self._next) > base * self._rate:
-            self._next = round(told)
-        packet.pts = packet.dts = self._next
-        packet.duration, packet.time_base = self._size, Fraction(1, self._rate)
-        self._next += self._size
-
-
-class Recode:
-    """Sound decoded and encoded again; a frame of the decoder is in if any of it is."""
-
-    def __init__(self, stream: av.AudioStream, out: av.AudioStream, span: Span) -> None:
-        self.done = False
-        self._stream, self._out, self._span = stream, out, span
-
-    def feed(self, packet: av.Packet) -> list[av.Packet]:
-        """What the encoder gives out once it has got this packet's sound."""
-        try:
-            frames = self._stream.decode(packet)
-        except av.FFmpegError:
-            return []  # a damaged packet; the times of the next ones stay right
-        return [p for frame in frames for p in self._encode(frame)]
-
-    def _encode(self, frame: av.AudioFrame) -> list[av.Packet]:
-        span, base = self._span, frame.time_base
-        if frame.pts is None:
-            return []
-        begin = frame.pts * base
-        if span.stop is not None and begin >= span.stop:
-            self.done = True
-            return []
-        if span.trimmed and begin + Fraction(frame.samples, frame.sample_rate) <= span.origin:
-            return []
-        frame.pts -= round(span.origin / base)
-        return self._out.encode(frame)
-
-    def flush(self) -> list[av.Packet]:
-        """What the encoder still holds."""
-        return self._out.encode(None)
-
-
-class Text:
-    """Subtitles that are text, from one way to store them to another."""
-
-    def __init__(self, stream: av.stream.Stream, out: av.stream.Stream, span: Span) -> None:
-        self.done = False
-        self._stream, self._out, self._span = stream, out, span
-
-    def feed(self, packet: av.Packet) -> list[av.Packet]:
-        """The same words at their new time."""
-        base, span = packet.time_base, self._span
-        begin, end = packet.pts * base, (packet.pts + (packet.duration or 0)) * base
-        if span.stop is not None:
-            self.done = begin >= span.stop
-            end = min(end, span.stop)
-        if self.done or (span.trimmed and end <= span.origin):
-            return []
-        subtitles = self._stream.codec_context.decode2(packet)
-        if subtitles is None:
-            return []
-        begin = max(begin, span.origin) if span.trimmed else begin
-        packets = []
-        for line in subtitles:
-            text = getattr(line, "ass", b"") or b""
-            new = self._out.codec_context.encode_subtitle(
-                av.subtitles.subtitle.SubtitleSet.create(text, 0, round((end - begin) * 1000))
-            )
-            new.stream, new.time_base = self._out, Fraction(1, 1000)
-            new.pts = new.dts = round((begin - span.origin) * 1000)
-            new.duration = round((end - begin) * 1000)
-            packets.append(new)
-        return packets
-
-    def flush(self) -> list[av.Packet]:
-        """Nothing is held back."""
-        return []

@@ -156,7 +156,8 @@ def clip_facts(clip: Clip, *, sha256: str = "", frames: int | None = None) -> di
         "chapters": len(clip.chapters) or "",
     }
     for track in clip.tracks:
-        words = [track.codec, track.language, track.title, f"from {float(track.start):.3f} s" if track.start else ""]
+        spoken = "" if track.language == "und" else track.language  # undetermined
+        words = [track.codec, spoken, track.title, f"from {float(track.start):.3f} s" if track.start else ""]
         text = ", ".join(word for word in words if word)
         facts[track.kind] = f"{facts[track.kind]}; {text}" if track.kind in facts else text
     tags = {f"tag: {key.lower()}": value for key, value in clip.metadata.items() if key not in _MP4_BOOKKEEPING}

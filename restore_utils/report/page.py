@@ -184,10 +184,12 @@ def _over_time(facts: Report) -> str:
 def _shots(facts: Report) -> str:
     if not facts.shots:
         return ""
-    rows = [_shot_row(number, shot, facts) for number, shot in enumerate(facts.shots, 1)]
+    noted = any(shot.notes for shot in facts.shots)
+    rows = [_shot_row(number, shot, facts, noted=noted) for number, shot in enumerate(facts.shots, 1)]
+    notes = '<th class="text">notes</th>' if noted else ""
     head = (
         '<tr><th>shot</th><th>from</th><th>to</th><th>frames</th><th class="left">replaced</th><th>at most</th>'
-        '<th>touched</th><th>flicker before</th><th>after</th><th class="text">notes</th></tr>'
+        f"<th>touched</th><th>flicker before</th><th>after</th>{notes}</tr>"
     )
     table = f'<div class="scroll"><table class="num">{head}{"".join(rows)}</table></div>'
     if len(rows) > OPEN_ROWS:
@@ -195,7 +197,7 @@ def _shots(facts: Report) -> str:
     return f"<h2>Shot by shot</h2>{table}"
 
 
-def _shot_row(number: int, shot: ShotReport, facts: Report) -> str:
+def _shot_row(number: int, shot: ShotReport, facts: Report, *, noted: bool) -> str:
     series = facts.series
     part = slice(shot.first - series.first, shot.stop - series.first)
     times, replaced = series.times_s[part], series.replaced[part]
@@ -213,7 +215,7 @@ def _shot_row(number: int, shot: ShotReport, facts: Report) -> str:
         _percent(_mean(series.touched[part])),
         f"{flicker(series.luma_before[part]):.2f}",
         f"{flicker(series.luma_after[part]):.2f}",
-        "; ".join(text(note) for note in shot.notes),
+        *(["; ".join(text(note) for note in shot.notes)] if noted else []),
     ]
     return "<tr>" + "".join(f"<td{_side(i)}>{cell}</td>" for i, cell in enumerate(cells)) + "</tr>"
 

@@ -19,7 +19,8 @@ MAX_SECONDS = 10.0
 _BITS_PER_SECOND = 2_000_000  # so that ten seconds stay under three megabytes in the page
 
 # Draws the lower half of the clip (after) and, left of the line, the upper half (before). Set up by the video element
-# itself, since pages that put HTML into place afterwards do not run its script elements.
+# itself, since pages that put HTML into place afterwards do not run its script elements. It begins a way in: the
+# first frame of a film has no neighbours before it and is the least restored.
 _PLAYER = """
 const v=this,f=v.closest('figure'),c=f.querySelector('canvas'),g=c.getContext('2d'),
 x=f.querySelector('.ru-stage>input'),[back,play,on]=f.querySelectorAll('button'),
@@ -33,7 +34,7 @@ const move=s=>{v.pause();v.currentTime=Math.min(v.duration-0.001,Math.max(0,s))}
 v.onplay=run;v.onpause=v.onseeked=x.oninput=draw;t.oninput=()=>move(Number(t.value));
 play.onclick=()=>v.paused?v.play():v.pause();
 back.onclick=()=>move(v.currentTime-f.dataset.frame);on.onclick=()=>move(v.currentTime+Number(f.dataset.frame));
-v.currentTime=0.001;draw();
+v.currentTime=0.4*v.duration;draw();
 """
 
 

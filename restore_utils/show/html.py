@@ -41,11 +41,11 @@ border-radius:4px;cursor:pointer;opacity:.85}
 .ru-bar output{font-variant-numeric:tabular-nums;white-space:nowrap}
 .ru figcaption{margin-top:4px;font-size:13px;opacity:.8}
 .ru label{cursor:pointer;white-space:nowrap}.ru label input{margin:0 5px 0 0;vertical-align:-2px}
-.ru-strip{display:flex;gap:8px;overflow-x:auto;padding-bottom:6px}
+.ru-strip{display:flex;flex-wrap:wrap;gap:8px}
 .ru-strip>figure{flex:0 0 auto}
 .ru-sheet{display:grid;gap:10px;grid-template-columns:repeat(auto-fill,minmax(min(var(--w,160px),45%),1fr))}
 .ru-strip>figure,.ru-sheet>figure{margin:0}
-.ru-strip img,.ru-sheet img{display:block;max-width:none;margin:0;border-radius:3px}
+.ru-strip img,.ru-sheet img{display:block;max-width:100%;margin:0;border-radius:3px}
 .ru-sheet img{width:100%;height:auto}
 .ru-plot{overflow-x:auto}
 .ru-plot>svg{display:block;width:100%;height:auto;min-width:600px;max-width:960px}

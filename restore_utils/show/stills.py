@@ -78,7 +78,7 @@ def overlay(picture: object, mask: object, colour: tuple[int, int, int] = MASK_C
 
 
 def strip(pictures: Sequence[object], captions: Sequence[str] = (), *, height: int = 240) -> Html:
-    """Pictures in a row, such as one frame at several render factors; scrolls where there is no room."""
+    """Pictures in a row, such as one frame at several render factors; in several rows where one has no room."""
     cells = []
     for i, picture in enumerate(pictures):
         array = pixels(picture)

@@ -104,7 +104,8 @@ def write_card(path: Path, facts: Mapping[str, Any], scores: Scores | None, sett
     """Writes the model card: what the weights are, how they came about, what they measure."""
     lines = ["# A U-Net trained on pairs", ""]
     lines += ["Use it with `restore CLIP OUT --model model.safetensors`, or by its name from the folder of models.", ""]
-    lines += ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in facts.items()), ""]
+    cells = {name: str(value).replace("|", "\\|") for name, value in facts.items()}  # a bare | ends a cell
+    lines += ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in cells.items()), ""]
     if scores:
         lines += ["## On held pictures", "", "| | prediction | input |", "| --- | --- | --- |"]
         lines += [f"| PSNR | {scores.psnr:.2f} dB | {scores.psnr_input:.2f} dB |"]

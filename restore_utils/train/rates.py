@@ -14,8 +14,9 @@ from restore_utils.errors import OutputError, TrainingError
 from restore_utils.options import check_seed
 from restore_utils.precision import choose_device
 from restore_utils.train.data import batches, find_pairs
+from restore_utils.train.legs import Leg
 from restore_utils.train.pretrained import prepare
-from restore_utils.train.run import Leg, Run
+from restore_utils.train.run import Run
 from restore_utils.train.session import Progress
 from restore_utils.train.stages import Preset, Stage, chosen
 

@@ -21,9 +21,10 @@ from restore_utils.precision import choose_device
 from restore_utils.stop import StopAsked
 from restore_utils.train import history as records
 from restore_utils.train.data import Pair, Pairs, batches, cut_pair, find_pairs, order, still_view
+from restore_utils.train.legs import Leg, plan
 from restore_utils.train.measure import Scores, evenly, measure, pixels, save_png, strip
 from restore_utils.train.pretrained import LOSSES, prepare, set_loss
-from restore_utils.train.run import CHECKPOINT, WEIGHTS, Leg, Run, plan
+from restore_utils.train.run import CHECKPOINT, WEIGHTS, Run
 from restore_utils.train.stages import Preset, as_list
 
 EVERY = 60.0  # seconds between checkpoints
@@ -102,6 +103,8 @@ class Session:
                     self.save()
                     raise KeyboardInterrupt
                 self._finish(leg)
+        if lacking := self.mirror.lacking():
+            self.run.say(lacking)
         return self.out / WEIGHTS
 
     def _begin(self) -> None:

@@ -74,11 +74,11 @@ def test_form_cells_and_sliders(notebook, page, keep):
     for n in range(2, 6):
         run(page, cells.nth(n))
     keep(page, "result")
-    film = probe(folder / "restored" / "restored.mp4")
+    film = probe(folder / "restored" / "film" / "restored.mp4")
     with Reader(film) as frames:
         assert sum(1 for _ in frames) == 18
     assert film.tracks, "the sound is lost"
-    report = (folder / "restored" / "restored.mp4.html").read_text()
+    report = (folder / "restored" / "film" / "restored.mp4.html").read_text()
     assert "median" in report
     assert f"--render-factor {factor}" in report
 
