@@ -247,9 +247,13 @@ def _whole(job: Job, plan: Plan, made: int, seconds: float) -> str:
     free = shutil.disk_usage(job.folder).free
     took = f"about {_clock(seconds / made * frames)} and " if made else ""
     return (
-        f"the whole film ({frames} frames) would take {took}{2 * size / 1e9:.2f} GB of disk, half of it for the job "
-        f"folder; {free / 1e9:.0f} GB are free"
+        f"the whole film ({frames} frames) would take {took}{_bytes(2 * size)} of disk, half of it for the job folder; "
+        f"{_bytes(free)} are free"
     )
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def _clock(seconds: float) -> str:

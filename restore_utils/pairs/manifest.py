@@ -51,8 +51,9 @@ class Settings:
             raise OptionError("count and length must be 1 or more, valid a share from 0 up to below 1")
         if self.kind == "shards" and self.size is None:
             raise OptionError("shards need a size: windows of a shard are all alike; give (width, height)")
-        if any(n is not None and n < 16 for n in (*(self.size or ()), self.lines)):
-            raise OptionError("size and lines must be 16 or more")
+        lengths = [n for n in (*(self.size or ()), self.lines) if n is not None]
+        if any(not isinstance(n, int) or n < 16 for n in lengths):
+            raise OptionError("size and lines must be whole numbers, 16 or more")
 
 
 def versions() -> dict[str, str]:

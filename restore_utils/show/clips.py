@@ -119,7 +119,7 @@ def stacked_slider(
     """The slider for a clip that `stack_clips` made."""
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.video[0]
-        width, height, rate = stream.width, stream.height // 2, stream.average_rate or Fraction(24)
+        width, height, rate = stream.width, stream.height // 2, Fraction(stream.average_rate or 24)
     left, right = (text(label) for label in labels)
     caption = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
     return Html(
