@@ -314,13 +314,31 @@ def test_grain_is_measured_and_made_alike():
     rng = np.random.default_rng(0)
     noise = [cv2.GaussianBlur(rng.standard_normal((256, 256)).astype(np.float32), (0, 0), 0.7) for _ in range(2)]
     noise = [n / n.std() * 0.03 for n in noise]
-    sigma, correlation = grain.measure(np.stack([noise[0] - noise[1] * 0.74]))  # 0.74^2: what interpolation leaves
+    differences = np.stack([noise[0] - noise[1] * 0.74])  # 0.74^2: what interpolation leaves
+    sigma, correlation = grain.measure(differences, np.zeros((256, 256)))
     made = grain.grain(7, sigma, correlation, 256, 256)
     assert made.std() == pytest.approx(0.03, rel=0.15)
     along = [(n[:, 1:] * n[:, :-1]).mean() / (n * n).mean() for n in (made, noise[0])]
     assert along[0] == pytest.approx(along[1], abs=0.1)
     assert np.array_equal(made, grain.grain(7, sigma, correlation, 256, 256))
     assert grain.grain(7, sigma * 0, correlation, 256, 256) is None
+
+
+def test_a_large_blotch_is_neither_taken_for_flicker_nor_for_grain():
+    rng = np.random.default_rng(1)
+    frames = 0.6 + 0.01 * rng.standard_normal((5, 192, 256, 1)).astype(np.float32) * np.ones(3, np.float32)
+    blotch = np.zeros((192, 256), np.float32)
+    cv2.ellipse(blotch, (128, 96), (45, 60), 0, 0, 360, 1.0, -1)
+    texture = cv2.GaussianBlur(rng.standard_normal((192, 256)).astype(np.float32), (0, 0), 2)
+    frames[2] -= (blotch * (0.25 + 0.2 * texture))[..., None]
+    views = [view(f) for f in frames]
+    made = window(views[2], [views[0], views[1], views[3], views[4]], sides(2, [0, 1, 3, 4]))
+    inside = blotch > 0
+    light = made.lights[1].beside(inside)
+    assert np.abs(made.lights[1].lift[inside]).max() > 0.1, "the blotch is large enough to pass for flicker"
+    assert np.abs(light.lift[inside]).max() < 0.01
+    sigma, _ = grain.measure(made.planes[[4, 5]] / 6, inside)
+    assert sigma == pytest.approx(0.01, rel=0.35)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,6 +20,8 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _SPIKE = 0.06  # of 1: a pixel this far from both neighbours is no guide to motion
 _LEAST = 32  # pixels of half size: below, flow is taken as zero
 _FOLD = 1024
+_CELL = 16  # pixels of a side within which brightness is one
+_DIRTY = 0.25  # share of a cell that is damaged, from which on its brightness is not believed
 _PEDESTAL = 0.03  # added before brightness ratios are formed, so that black does not rule them
 
 
@@ -43,6 +45,21 @@ class Light(NamedTuple):
 
     gain: float
     lift: np.ndarray  # (H, W) float32, smooth
+
+    def beside(self, damage: np.ndarray) -> "Light":
+        """The same without what damage (H, W; not 0 where there is any) has to do with it: in it, what is around it.
+
+        A blotch that is large enough passes for flicker, and what is laid over it would keep a shade of it.
+        """
+        height, width = damage.shape
+        cells = max(width // _CELL, 1), max(height // _CELL, 1)
+        share = cv2.resize((damage > 0).astype(np.float32), cells, interpolation=cv2.INTER_AREA)
+        # The median and the blur in _lift carry it three cells further.
+        trusted = (cv2.dilate(share, np.ones((7, 7), np.uint8)) < _DIRTY).astype(np.float32)
+        if trusted.all() or not trusted.any():
+            return self
+        small = spread(cv2.resize(self.lift, cells, interpolation=cv2.INTER_AREA), trusted)
+        return Light(self.gain, cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 class View(NamedTuple):
@@ -114,6 +131,14 @@ def window(
     rows = [middle.rows, *(np.zeros_like(middle.rows) if v is None else v.rows for v in neighbours)]
     lines = np.stack(rows, axis=1).reshape(-1, *middle.rows.shape[1:]) * 20
     return Window(planes, valid, lines, maps, lights)
+
+
+def spread(values: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+    """A small map (h, w) with what is not trusted (h, w; 0) replaced by the mean of the trusted about it."""
+    near, weight = (
+        cv2.GaussianBlur(x, (0, 0), 4, borderType=cv2.BORDER_REPLICATE) for x in (values * trusted, trusted)
+    )
+    return np.where(trusted > 0, values, near / np.maximum(weight, 1e-6)).astype(np.float32)
 
 
 def lay(
@@ -197,7 +222,7 @@ def _gain(middle: np.ndarray, laid: np.ndarray) -> float:
 def _lift(difference: np.ndarray) -> np.ndarray:
     """The smooth part of a difference (H, W): local flicker. Blotches of up to 50 pixels are left out."""
     height, width = difference.shape
-    small = cv2.resize(difference, (max(width // 16, 1), max(height // 16, 1)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(difference, (max(width // _CELL, 1), max(height // _CELL, 1)), interpolation=cv2.INTER_AREA)
     small = cv2.blur(cv2.medianBlur(small, 5), (3, 3), borderType=cv2.BORDER_REPLICATE)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 

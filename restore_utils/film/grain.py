@@ -5,17 +5,21 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from restore_utils.film.align import spread
+
 BLOCK = 32  # pixels: grain is measured in squares of this side
 _LEAST = 0.004  # of 1: weaker noise is left alone
+_HURT = 0.05  # share of a square that is damaged, from which on it tells nothing
 _LAID = 0.55  # share of its own grain's variance that an interpolated neighbour keeps
 _SIDE = 512
 
 
-def measure(differences: np.ndarray) -> tuple[np.ndarray, float]:
+def measure(differences: np.ndarray, damage: np.ndarray) -> tuple[np.ndarray, float]:
     """Strength and size of the grain from differences of the frame to its nearest aligned neighbours.
 
     Args:
         differences: (k, H, W) of luma, k >= 1. Motion that was not followed makes them larger, so the least counts.
+        damage: (H, W), not 0 where the frame is damaged: there the grain is that of what is around.
 
     Returns:
         sigma (H / BLOCK, W / BLOCK) float32, and the correlation of pixels beside each other, 0 to 0.95.
@@ -27,6 +31,9 @@ def measure(differences: np.ndarray) -> tuple[np.ndarray, float]:
     blocks = blocks.reshape(count, rows, columns, -1)
     blocks = blocks - np.median(blocks[..., ::4], axis=-1, keepdims=True)
     sigma = 1.4826 * np.median(np.abs(blocks[..., ::2]), axis=-1).min(0) / np.sqrt(1 + _LAID)
+    hurt = cv2.resize((damage > 0).astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    if 0 < (trusted := (hurt < _HURT).astype(np.float32)).sum() < trusted.size:
+        sigma = spread(sigma.astype(np.float32), trusted)
     limit = 3 * max(float(np.median(sigma)), 1e-4)
     sigma = np.minimum(sigma, limit / 2).astype(np.float32)
     calm = differences[0, ::2]

@@ -162,22 +162,24 @@ class Film(FrameModel):
         repair = weights[:, SLOTS:] * (now + change.numpy().T)
         for slot, other in enumerate(others):
             if other is not None:
-                laid = lay(other.rgb, made.maps[slot], made.lights[slot], places)
+                laid = lay(other.rgb, made.maps[slot], made.lights[slot].beside(mask), places)
                 repair += weights[:, slot : slot + 1] * laid
         if self.given and not valid.any() and unsure.any():
             # Nor is there a neighbour that shows what was there: what surrounds it must do.
             repair[unsure[places]] = _inpainted(middle.rgb, forced)[places][unsure[places]]
         if np.abs(made.planes[1:3]).max() < _GREY:
             repair = repair.mean(1, keepdims=True)
-        repair = repair + self._grain(here.n, made, weights, places)
+        repair = repair + self._grain(here.n, made, weights, mask, places)
         return mask, places, np.clip(now + mask[places][:, None] * (repair - now), 0, 1).astype(np.float32)
 
-    def _grain(self, n: int, made: Window, weights: np.ndarray, places: tuple[np.ndarray, ...]) -> np.ndarray | float:
+    def _grain(
+        self, n: int, made: Window, weights: np.ndarray, mask: np.ndarray, places: tuple[np.ndarray, ...]
+    ) -> np.ndarray | float:
         """What the repairs lack of the grain of what is about them, (K, 1)."""
         near = [s for s in (1, 2) if made.valid[s]]
         if not self.grain or not near:
             return 0.0
-        sigma, correlation = grain.measure(made.planes[[3 + s for s in near]] / 6)
+        sigma, correlation = grain.measure(made.planes[[3 + s for s in near]] / 6, mask)
         noise = grain.grain(n, sigma, correlation, made.planes.shape[2], made.planes.shape[1])
         if noise is None:
             return 0.0
