@@ -5,7 +5,8 @@
 
 Every clip of the folder is damaged, restored, and compared with the damaged picture's own target: grain, flicker and
 weave are kept, so they are no error. Inside = where local damage changed a pixel by more than 2 % of white; outside =
-where it changed nothing. A pixel counts as found where the mask is above one half. Rows: what came in; the median along
+where it changed nothing. A pixel counts as found where the mask is above one half; `5 %+` is the recall of what changed
+a pixel by 5 % of white and more. Rows: what came in; the median along
 motion; ffmpeg's temporal filters; OpenCV's inpainting, which is told the true mask; film-small. PSNR is of the mean
 square error over a clip, in dB, then averaged over clips; SSIM is of luma.
 """
@@ -35,6 +36,7 @@ from restore_utils.film.decoys import draw_things
 from restore_utils.stream import FrameModel, Shot, restore
 
 SEEN = 0.02  # of white: a smaller change is no damage
+PLAIN = 0.05  # of white: damage that a viewer sees at once
 RETOUCHED = 0.1  # of white: a larger difference to a still's target is damage
 STILL_SIDE = 1024
 FILTERS = {"ffmpeg tmedian": "tmedian=radius=1", "ffmpeg atadenoise": "atadenoise=s=5", "ffmpeg hqdn3d": "hqdn3d"}
@@ -55,6 +57,7 @@ class Case:
             self.damaged, self.target, self.cover = made.damaged, made.target, made.mask
         self.damaged = (self.damaged * 255).round() / 255
         changed = (self.damaged - self.target).abs().amax(1, keepdim=True)
+        self.plain = changed > PLAIN
         self.inside = (changed > SEEN) & (self.cover.amax(1, keepdim=True) > 0.02)
         self.touched = (changed > 0.006) & (self.cover.amax(1, keepdim=True) > 0)
 
@@ -153,8 +156,9 @@ def judge(case: Case, frames: Tensor, mask: Tensor | None) -> dict[str, float]:
         kind = case.cover.argmax(1, keepdim=True)
         for i, name in enumerate(damage.KINDS):
             there = case.inside & (kind == i)
-            if there.sum() > 50:
-                row[f"recall {name}"] = (there & found).sum().item() / there.sum().item()
+            for column, some in ((f"recall {name}", there), (f"5 %+ {name}", there & case.plain)):
+                if some.sum() > 50:
+                    row[column] = (some & found).sum().item() / some.sum().item()
         row["changed %"] = 100 * found.float().mean().item()
     return row
 
@@ -294,6 +298,7 @@ def still_case(damaged: Path, target: Path) -> Case | None:
     case = Case(pair[0], None, 0)
     case.target = pair[1]
     case.inside, case.touched = (torch.from_numpy(m)[None, None] for m in (differs, hurt))
+    case.plain = case.inside
     case.cover = torch.zeros(1, len(damage.KINDS), *differs.shape)
     case.cover[:, 0] = case.touched[:, 0].float()
     return case

@@ -3,8 +3,7 @@
 The neighbours come aligned, so that a defect of one frame stands out as a difference to all of them, and what was
 there can be taken from them. The trunk is a small U-Net at half size (pixels folded into channels, so nothing is lost).
 Beside it a line branch sees the *unaligned* frames averaged over 16 rows at full width: a long scratch is too weak to
-be seen pixel by pixel, strong along the line, and stays at its place in the gate while the picture behind it moves. On
-colour film it may cut one dye layer only, and show in colour alone.
+be seen pixel by pixel, strong along the line, and stays at its place in the gate while the picture behind it moves.
 """
 
 from collections.abc import Sequence
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 SLOTS = 4  # neighbours: two before, two after
 PLANES = 9  # full-size planes of the trunk's input, see restore_utils.film.align.features
 ROWS = 16  # rows in one average of the line branch
-LINES = 3 * (SLOTS + 1)  # planes of the line branch's input: luma of all five frames, then two chroma
 
 
 class Found(NamedTuple):
@@ -45,15 +43,15 @@ class _Block(nn.Module):
 class _Lines(nn.Module):
     """Averages over 16 rows of the five unaligned frames -> features for the trunk, at half its width, and logits."""
 
-    def __init__(self, planes: int, width: int, out: int) -> None:
+    def __init__(self, width: int, out: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(planes, width, (3, 9), padding=(1, 4))
+        self.first = nn.Conv2d(SLOTS + 1, width, (3, 9), padding=(1, 4))
         self.layers = nn.ModuleList(nn.Conv2d(2 * width, width, (5, 3), padding=(2, 1)) for _ in range(4))
         self.last = nn.Conv2d(2 * width, out, 1)
         self.says = nn.Conv2d(width, 1, 1)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.relu(self.first(rows[:, : self.first.in_channels]))
+        x = F.relu(self.first(rows))
         for layer in self.layers:
             column = x.mean(2, keepdim=True).expand_as(x)
             x = F.relu(x + layer(torch.cat((x, column), 1)))
@@ -93,17 +91,14 @@ class FilmNet(nn.Module):
     Args:
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of the size.
         line_width: channels of the line branch.
-        line_planes: of its input: LINES, or SLOTS + 1 for luma alone.
     """
 
-    def __init__(
-        self, widths: Sequence[int] = (32, 56, 96, 128), line_width: int = 24, line_planes: int = SLOTS + 1
-    ) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 56, 96, 128), line_width: int = 24) -> None:
         super().__init__()
-        self.dims = {"widths": list(widths), "line_width": line_width, "line_planes": line_planes}
+        self.dims = {"widths": list(widths), "line_width": line_width}
         first = widths[0]
         self.stem = nn.Conv2d(4 * PLANES + SLOTS, first, 3, padding=1)
-        self.lines = _Lines(line_planes, line_width, 2 * first)
+        self.lines = _Lines(line_width, 2 * first)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.enc = nn.ModuleList(
             nn.Sequential(*(_Block(w) for _ in range(1 if i == 0 else 2))) for i, w in enumerate(widths)
@@ -122,7 +117,7 @@ class FilmNet(nn.Module):
         Args:
             planes: (N, PLANES, H, W) features of the aligned window; H and W multiples of 16.
             valid: (N, SLOTS), 1 where the slot holds a neighbour of its side, else 0 or what Window.valid says.
-            rows: (N, LINES, H / 16, W) averages of the unaligned frames' high-passed luma and chroma.
+            rows: (N, SLOTS + 1, H / 16, W) averages of the unaligned frames' high-passed luma.
         """
         folded, lines = self.folded(planes, valid, rows)
         mask, weights, change = F.pixel_shuffle(folded, 2).float().split((1, SLOTS + 1, 3), 1)

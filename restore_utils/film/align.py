@@ -33,7 +33,7 @@ class Window(NamedTuple):
     valid: np.ndarray
     """(SLOTS,) float32: 1 where there is a neighbour of the slot's own side, OTHER one of the other, 0 none."""
     rows: np.ndarray
-    """(LINES, H / ROWS, W) float32: high-passed luma, then chroma, of all five frames, unaligned; row averages."""
+    """(SLOTS + 1, H / ROWS, W) float32: high-passed luma of middle frame and unaligned neighbours, row averages."""
     maps: list[np.ndarray | None]
     """For each slot (H, W, 2) float32: x, y in the neighbour of each of the middle frame's pixels."""
     lights: list["Light | None"]
@@ -68,7 +68,7 @@ class View(NamedTuple):
     rgb: np.ndarray  # (H, W, 3) float32
     luma: np.ndarray  # (H, W) float32
     small: np.ndarray  # (H / 2, W / 2) uint8
-    rows: np.ndarray  # (3, H / ROWS, W) float32: luma, two chroma
+    rows: np.ndarray  # (H / ROWS, W) float32
 
 
 def view(rgb: np.ndarray) -> View:
@@ -77,13 +77,8 @@ def view(rgb: np.ndarray) -> View:
     luma = rgb @ _LUMA
     small = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     high = np.clip(luma - cv2.blur(luma, (31, 1), borderType=cv2.BORDER_REFLECT), -0.06, 0.06)
-    rows = [cv2.resize(high, (width, height // ROWS), interpolation=cv2.INTER_AREA)]
-    means = cv2.resize(rgb, (width, height // ROWS), interpolation=cv2.INTER_AREA)
-    for channel in (2, 0):
-        chroma = means[..., channel] - means @ _LUMA
-        chroma -= cv2.blur(chroma, (31, 1), borderType=cv2.BORDER_REFLECT)
-        rows.append(np.clip(chroma, -0.06, 0.06))
-    return View(rgb, luma, cv2.convertScaleAbs(small, alpha=255), np.stack(rows))
+    rows = cv2.resize(high, (width, height // ROWS), interpolation=cv2.INTER_AREA)
+    return View(rgb, luma, cv2.convertScaleAbs(small, alpha=255), rows)
 
 
 def window(
@@ -129,8 +124,7 @@ def window(
     planes[7] = _least([differences[s] for s in (1, 2) if valid[s]], height, width)
     planes[8] = _least([differences[s] for s in range(SLOTS) if valid[s]], height, width)
     rows = [middle.rows, *(np.zeros_like(middle.rows) if v is None else v.rows for v in neighbours)]
-    lines = np.stack(rows, axis=1).reshape(-1, *middle.rows.shape[1:]) * 20
-    return Window(planes, valid, lines, maps, lights)
+    return Window(planes, valid, np.stack(rows) * 20, maps, lights)
 
 
 def spread(values: np.ndarray, trusted: np.ndarray) -> np.ndarray:

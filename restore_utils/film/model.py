@@ -21,6 +21,7 @@ from restore_utils.errors import ModelError, OptionError
 from restore_utils.film import grain
 from restore_utils.film.align import View, Window, choose, lay, sides, view, window
 from restore_utils.film.mask import GivenMask
+from restore_utils.film.movers import movers
 from restore_utils.precision import training_dtype
 from restore_utils.stream import FrameModel, Result, Shot
 
@@ -138,6 +139,7 @@ class Film(FrameModel):
             )
             chance = torch.sigmoid(F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float()).cpu().numpy()
         mask = soft_mask(chance)
+        mask[movers(mask, made)] = 0
         if state.border:
             left, top, right, bottom = state.border
             mask[:top], mask[:, :left] = 0, 0

@@ -25,7 +25,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from restore_utils.archs.film import LINES, FilmNet
+from restore_utils.archs.film import FilmNet
 from restore_utils.errors import TrainingError
 from restore_utils.film.losses import losses, measure
 from restore_utils.film.windows import Windows
@@ -87,7 +87,7 @@ def train(
     rank, team = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     torch.manual_seed(seed + rank)
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(FilmNet(widths, line_planes=LINES), out, device, rate, minutes * 60, note or {})
+    run = _Run(FilmNet(widths), out, device, rate, minutes * 60, note or {})
     run.begin(init)
     held = Windows(holdout, recipes, seed=seed + 1, count=HELD) if holdout and rank == 0 else None
     windows = Windows(shards, recipes, seed=seed, shapes=shapes)

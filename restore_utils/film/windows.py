@@ -23,7 +23,7 @@ DENSE = {
     "dust": {"chance": 0.85, "rate": (20, 400)},
     "blotch": {"chance": 0.7, "rate": (1, 14)},
     "hair": {"chance": 0.5, "rate": (0.5, 6)},
-    "scratch": {"chance": 0.7, "rate": (0.04, 0.5), "colour": (0.0, 0.6)},
+    "scratch": {"chance": 0.7, "rate": (0.04, 0.5)},
     "line": {"chance": 0.2, "rate": (0.3, 3)},
 }
 """Per frame, for the faults that a recipe has: a window is a small part of a frame, and most should show something.
