@@ -94,9 +94,9 @@ class Film(FrameModel):
             return None if n is None else views[n]
 
         def ready(n: int) -> _Seen:
-            for old in [m for m in views if m < n - self.before]:
-                del views[old]
             near = _neighbours(n, state)
+            for old in [m for m in views if m < min(k for k in (n, *near) if k is not None)]:
+                del views[old]
             middle, others = seen(n), [seen(m) for m in near]
             forced, barred = self._given(n, middle, state) if self.given else (None, None)
             return _Seen(n, middle, others, sides(n, near), forced, barred)
