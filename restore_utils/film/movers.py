@@ -9,7 +9,7 @@ _SMALLEST, _LARGEST = 16, 4096  # pixels of a spot: smaller ones are alike, larg
 _MOST = 40  # spots of a frame that are looked at, the largest first
 _PLAIN = 0.06  # of 1, root mean square: a fainter spot has no shape to know it by
 _ALIKE = 0.55  # correlation from which on two spots are the same thing
-_TURN = 2  # pixels by which the second step of a way may differ from the first, besides a quarter of its length
+_TURN = 2  # pixels by which the second step of a way may differ from the first, besides a quarter of the longest
 _BEFORE, _AFTER = 3 + SLOTS // 2 - 1, 3 + SLOTS // 2  # planes of the differences to the nearest neighbours
 
 

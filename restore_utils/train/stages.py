@@ -136,7 +136,7 @@ PRESETS: Mapping[str, Preset] = {
         layers=(20.0, 70.0, 10.0),
         render_factor=40,
     ),
-    # Made for an hour on two processor cores with AMX and 2,000 pairs; no pretrained weights needed. Pictures are cut
+    # Half an hour on two processor cores with AMX and 2,000 pairs; no pretrained weights needed. Pictures are cut
     # out larger, so that specks have the size in training that they have in a film.
     "quick": Preset(
         (
