@@ -15,7 +15,7 @@ from restore_utils import contract, damage, film, job, recipes, settings_for
 from restore_utils.archs.film import FilmNet, _add_rows, _folded
 from restore_utils.errors import ModelError, OptionError, TrainingError
 from restore_utils.film import grain
-from restore_utils.film.align import choose, sides, view, window
+from restore_utils.film.align import choose, relit, sides, view, window
 from restore_utils.film.average import average
 from restore_utils.film.decoys import KINDS, draw_things
 from restore_utils.film.mask import GivenMask
@@ -340,6 +340,11 @@ def test_a_large_blotch_is_neither_taken_for_flicker_nor_for_grain():
     assert np.abs(light.lift[inside]).max() < 0.01
     sigma, _ = grain.measure(made.planes[[4, 5]] / 6, inside)
     assert sigma == pytest.approx(0.01, rel=0.35)
+    again = relit(made, inside)
+    full = np.abs(frames[2] - frames[1])[..., 0][inside].mean()
+    assert np.abs(again.planes[4] / 6)[inside].mean() == pytest.approx(full, rel=0.05)
+    assert np.abs(made.planes[4] / 6)[inside].mean() < 0.7 * full
+    assert relit(made, np.zeros((192, 256))) is made
 
 
 @pytest.mark.parametrize("kind", KINDS)

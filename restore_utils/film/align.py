@@ -21,6 +21,7 @@ _SPIKE = 0.06  # of 1: a pixel this far from both neighbours is no guide to moti
 _LEAST = 32  # pixels of half size: below, flow is taken as zero
 _FOLD = 1024
 _CELL = 16  # pixels of a side within which brightness is one
+_SHADE = 0.02  # of 1: less of it is not seen
 _DIRTY = 0.25  # share of a cell that is damaged, from which on its brightness is not believed
 _PEDESTAL = 0.03  # added before brightness ratios are formed, so that black does not rule them
 
@@ -47,7 +48,7 @@ class Light(NamedTuple):
     lift: np.ndarray  # (H, W) float32, smooth
 
     def beside(self, damage: np.ndarray) -> "Light":
-        """The same without what damage (H, W; not 0 where there is any) has to do with it: in it, what is around it.
+        """The same without the share of damage (H, W; not 0 where there is any): in it, as around it.
 
         A blotch that is large enough passes for flicker, and what is laid over it would keep a shade of it.
         """
@@ -58,8 +59,26 @@ class Light(NamedTuple):
         trusted = (cv2.dilate(share, np.ones((7, 7), np.uint8)) < _DIRTY).astype(np.float32)
         if trusted.all() or not trusted.any():
             return self
-        small = spread(cv2.resize(self.lift, cells, interpolation=cv2.INTER_AREA), trusted)
+        seen = cv2.resize(self.lift, cells, interpolation=cv2.INTER_AREA)
+        small = spread(seen, trusted)
+        if np.abs(small - seen).max() < _SHADE:
+            return self
         return Light(self.gain, cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def relit(window: Window, damage: np.ndarray) -> Window:
+    """A window whose neighbours' brightness has nothing to do with damage (H, W); itself where that is so already."""
+    lights = [light and light.beside(damage) for light in window.lights]
+    if all(new is old for new, old in zip(lights, window.lights, strict=True)):
+        return window
+    planes = window.planes.copy()
+    for plane, old, new in zip(planes[3:7], window.lights, lights, strict=True):
+        if new is not None:
+            plane += 6 * (old.lift - new.lift)
+    height, width = damage.shape
+    planes[7] = _least([planes[3 + s] for s in (1, 2) if window.valid[s]], height, width)
+    planes[8] = _least([planes[3 + s] for s in range(SLOTS) if window.valid[s]], height, width)
+    return window._replace(planes=planes, lights=lights)
 
 
 class View(NamedTuple):

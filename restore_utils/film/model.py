@@ -19,7 +19,7 @@ from torch import Tensor
 from restore_utils.archs.film import SLOTS, FilmNet
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.film import grain
-from restore_utils.film.align import View, Window, choose, lay, sides, view, window
+from restore_utils.film.align import View, Window, choose, lay, relit, sides, view, window
 from restore_utils.film.mask import GivenMask
 from restore_utils.film.movers import movers
 from restore_utils.precision import training_dtype
@@ -133,12 +133,11 @@ class Film(FrameModel):
         height, width = middle.luma.shape
         own_width, own_height = state.size or (width, height)
         made = window(middle, others, valid, forced)
-        with turns:
-            found, _ = self.net.folded(
-                *(torch.from_numpy(x)[None].to(self.device, self.dtype) for x in (made.planes, valid, made.rows))
-            )
-            chance = torch.sigmoid(F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float()).cpu().numpy()
-        mask = soft_mask(chance)
+        found, mask = self._look(made, turns)
+        again = relit(made, mask)
+        if again is not made:  # a blotch so large that it passed for flicker in part: now all of it can be seen
+            made = again
+            found, mask = self._look(made, turns)
         mask[movers(mask, made)] = 0
         if state.border:
             left, top, right, bottom = state.border
@@ -164,7 +163,7 @@ class Film(FrameModel):
         repair = weights[:, SLOTS:] * (now + change.numpy().T)
         for slot, other in enumerate(others):
             if other is not None:
-                laid = lay(other.rgb, made.maps[slot], made.lights[slot].beside(mask), places)
+                laid = lay(other.rgb, made.maps[slot], made.lights[slot], places)
                 repair += weights[:, slot : slot + 1] * laid
         if self.given and not valid.any() and unsure.any():
             # Nor is there a neighbour that shows what was there: what surrounds it must do.
@@ -173,6 +172,15 @@ class Film(FrameModel):
             repair = repair.mean(1, keepdims=True)
         repair = repair + self._grain(here.n, made, weights, mask, places)
         return mask, places, np.clip(now + mask[places][:, None] * (repair - now), 0, 1).astype(np.float32)
+
+    def _look(self, made: Window, turns: Semaphore) -> tuple[Tensor, np.ndarray]:
+        """What the network says of a window, see FilmNet.folded, and the mask (H, W) that comes of it."""
+        with turns:
+            found, _ = self.net.folded(
+                *(torch.from_numpy(x)[None].to(self.device, self.dtype) for x in (made.planes, made.valid, made.rows))
+            )
+            chance = torch.sigmoid(F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float()).cpu().numpy()
+        return found, soft_mask(chance)
 
     def _grain(
         self, n: int, made: Window, weights: np.ndarray, mask: np.ndarray, places: tuple[np.ndarray, ...]
