@@ -351,6 +351,9 @@ def main() -> int:
     except RestoreError as error:
         _say(" ".join(str(error).split()))
         return 2
+    except MemoryError:
+        _say("out of memory: close other programs and run again; what is finished is kept")
+        return 2
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except OSError as error:

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from restore_utils import weights
-from restore_utils.builders import BUILDERS, MOST_FACTOR, Source, common_options
+from restore_utils.builders import BUILDERS, MOST_FACTOR, Source, common_options, make_model
 from restore_utils.download import Progress
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.options import Option, parse_options
@@ -78,7 +78,8 @@ class Entry:
     @property
     def options(self) -> tuple[Option, ...]:
         """What may follow its name."""
-        return () if self.chain else _options(self.architecture, self, self.render_factor)
+        found = () if self.chain else _options(self.architecture, self, self.render_factor)
+        return tuple(option for option in found if option.name != "finetune_stage2" or self.stage2)
 
 
 def models() -> list[Entry]:
@@ -149,10 +150,10 @@ def build(
         if given:
             raise OptionError(f"{name} is a chain and has no options: name its parts instead: {', '.join(entry.chain)}")
         return [model for part in entry.chain for model in build(part, device=device, common=common, progress=progress)]
+    if "finetune_stage2" in given and not entry.stage2:
+        raise OptionError(f"{name} has no second stage: leave finetune_stage2 out")
     options = _chosen(name, given, common, entry.options)
     stage2 = options.pop("finetune_stage2", False)
-    if stage2 and not entry.stage2:
-        raise OptionError(f"{name} has no second stage: leave finetune_stage2 out")
     if not entry.commercial and not options.pop("noncommercial"):
         raise ModelError(
             f"the weights of {name} are for non-commercial use only ({entry.licence_weights}): write "
@@ -321,7 +322,9 @@ def _recognise(source: Source) -> str:
 
 def _make(architecture: str, source: Source, options: dict[str, Any], device: torch.device | str) -> FrameModel:
     inner = {key: value for key, value in options.items() if key not in {option.name for option in common_options(0)}}
-    model = _wrapped(BUILDERS[architecture].build(source, inner, torch.device(device)), options)
+    model, used = make_model(architecture, source, inner, torch.device(device))
+    options = options | used
+    model = _wrapped(model, options)
     model.name, model.options = source.name, options
     # A model may depend on more files than its weights, and then says so in its own fingerprint.
     own = getattr(model, "fingerprint", "")

@@ -254,6 +254,19 @@ def test_a_film_that_is_cut_short_is_restored_as_far_as_it_goes(run, film, tmp_p
     assert "short.mkv" in said[0] or "cut" in said[0] or "lost" in said[0]
 
 
+def test_memory_that_runs_out_gets_one_line(run, film, monkeypatch, tmp_path):
+    from restore_utils.media.write import Writer
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Writer, "write", full)
+    code, _, said = run("restore", film, "out.mkv", "--model", "copy")
+    assert code == 2
+    assert said[-1] == "out of memory: close other programs and run again; what is finished is kept"
+    assert not (tmp_path / "out.mkv").exists()
+
+
 def test_an_interrupted_run_ends_with_130_and_says_how_to_go_on(run, film, monkeypatch, tmp_path):
     from restore_utils.media.write import Writer
 

@@ -15,9 +15,9 @@ import torch
 from torchvision.ops import deform_conv2d
 
 from restore_utils import contract, video_models
-from restore_utils.archs import deformable
+from restore_utils.archs import deformable, edvr
 from restore_utils.archs.deformable import sampled_deform_conv2d
-from restore_utils.archs.edvr import EDVR, Dimensions, load
+from restore_utils.archs.edvr import EDVR, Dimensions, ResidualBlock, load
 from restore_utils.archs.edvr_names import modern_names
 from restore_utils.errors import ModelError
 from restore_utils.stream import RunSize, restore
@@ -178,6 +178,16 @@ def test_half_precision_is_within_a_grey_level_on_average(precision):
     half = video_models.edvr(tensors, where="tiny", device=CPU, precision=precision)
     difference = (contract.stacked(contract.run(half, film)) - exact).abs()
     assert 0 < difference.mean() < 1 / 255
+
+
+def test_forty_small_changes_are_not_rounded_away_in_half_precision():
+    blocks = torch.nn.Sequential(*(ResidualBlock(4) for _ in range(40))).bfloat16().requires_grad_(False)
+    for block in blocks:
+        block.conv2.weight.zero_()
+        block.conv2.bias.fill_(2**-10)  # one and this is one in bfloat16
+    answer = edvr._through(blocks, torch.ones(1, 4, 2, 3, dtype=torch.bfloat16))
+    assert answer.dtype == torch.bfloat16
+    assert (answer.float() - (1 + 40 * 2**-10)).abs().max() < 2**-8
 
 
 def test_tiles_show_no_seams():

@@ -12,6 +12,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from restore_utils.errors import OutOfMemoryError
+from restore_utils.media import decode
 from restore_utils.media.planes import Orientation, Planar, arrays, planar_format
 from restore_utils.media.probe import probe
 from restore_utils.media.read import Frame, Reader
@@ -278,3 +280,17 @@ def test_odd_display_matrices_take_the_nearest_turn():
     assert Orientation.of_matrix(turned) == (Orientation(True, True, False), True)
     slanted = np.array([60000, 26000, 0, -26000, 60000, 0, 0, 0, 1 << 30])
     assert Orientation.of_matrix(slanted) == (Orientation(), False)
+
+
+@pytest.mark.parametrize("error", [av.error.MemoryError(12, "no memory"), av.error.BlockingIOError(11, "no thread")])
+def test_memory_that_runs_out_is_no_damaged_frame(tmp_path, monkeypatch, error):
+    class Packet:
+        size, pts, dts, is_discard, is_corrupt = 1, 0, 0, False, False
+
+        def decode(self):
+            raise error
+
+    clip = probe(clips.plain(tmp_path / "plain.mp4", 3))
+    monkeypatch.setattr(decode, "packets", lambda *_: [Packet()])
+    with pytest.raises(OutOfMemoryError, match=r"out of memory while plain\.mp4 was decoded: close other programs"):
+        list(read(clip))

@@ -274,6 +274,16 @@ def test_sizes_that_codecs_take(tmp_path):
     assert len(frames) == 1
 
 
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le", "yuv444p16le", "gray"])
+@pytest.mark.parametrize("size", [(64, 48), (3838, 2159), (4096, 3112), (7680, 4320), (15360, 8640)])
+def test_ffv1_opens_for_large_pictures(tmp_path, pixel_format, size):
+    options = Encoding("ffv1").options(*size, pixel_format, clips.colour(1))
+    with av.open(str(tmp_path / "a.nut"), "w") as container:
+        context = container.add_stream("ffv1", rate=24, options=options).codec_context
+        (context.width, context.height), context.pix_fmt = size, pixel_format
+        context.open()
+
+
 def test_a_film_of_masks_is_gray(tmp_path):
     clip = probe(clips.plain(tmp_path / "source.mp4", 3))
     mask = np.linspace(0, 1, 64 * 96, dtype=np.float32).reshape(64, 96)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -64,8 +65,41 @@ def test_half_precision_is_within_a_grey_level_on_average(tmp_path, name, precis
     clip = film(6, 48, 32)
     (exact,) = build(str(tmp_path / "net.safetensors"))
     (half,) = build(f"{tmp_path / 'net.safetensors'}:precision={precision}")
+    assert half.options["precision"] == precision
     difference = (stacked(run(half, clip)) - stacked(run(exact, clip))).abs()
     assert 0 < difference.mean() < 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("precision", "far", "why"),
+    [
+        ("bfloat16", 1e3, "[0-9.]+ grey levels off on average"),
+        ("float16", 1e3, "[0-9.]+ grey levels off on average"),
+        ("float16", 1e6, ".* not finite .*"),
+    ],
+)
+def test_network_that_half_precision_would_spoil_goes_on_in_float32(tmp_path, caplog, precision, far, why):
+    """Its features lie far from zero, where neighbouring numbers of 16 bits are far apart; float32 bears it."""
+    torch.manual_seed(0)
+    network = NETWORKS["image, SRVGG"]()
+    with torch.no_grad():
+        network.body[-3].bias += far
+        network.body[-2].weight.fill_(1)
+        network.body[-1].bias -= far * network.body[-1].weight.sum((1, 2, 3))
+    path = tmp_path / "net.safetensors"
+    weights.save(path, network.state_dict(), {})
+    (model,) = build(f"{path}:precision={precision}")
+    [said] = caplog.messages
+    assert re.fullmatch(
+        rf"net\.safetensors goes on in float32, since precision={precision} cannot be used: {why}", said
+    )
+    assert model.options["precision"] == "float32"
+    build(f"{path}:precision={precision}")
+    assert caplog.messages == [said]  # once
+    (exact,) = build(str(path))
+    assert model.options == exact.options  # and so pieces of a job are the same, too
+    clip = film(2, 48, 32)
+    assert torch.equal(stacked(run(model, clip)), stacked(run(exact, clip)))
 
 
 def test_half_precision_is_checked_for_every_architecture_that_has_it():

@@ -168,6 +168,13 @@ def test_second_stage_is_the_next_model(own_zoo):
         build("sharp-stage2:finetune_stage2=yes")
 
 
+def test_second_stage_is_an_option_only_where_there_is_one(own_zoo):
+    has = {entry.name for entry in models() if "finetune_stage2" in {option.name for option in entry.options}}
+    assert has == {"sharp"}
+    with pytest.raises(OptionError, match="noise has no second stage: leave finetune_stage2 out"):
+        build("noise:finetune_stage2=no")
+
+
 def test_non_commercial_weights_need_a_yes(own_zoo):
     with pytest.raises(ModelError, match=r"non-commercial use only \(for study only\): write noise:noncommercial=yes"):
         build("noise")

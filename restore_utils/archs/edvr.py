@@ -127,7 +127,7 @@ class EDVR(nn.Module):
             x = _lrelu(self.conv_first(x))
             if self.dimensions.hr_in:
                 x = _lrelu(self.stride_conv_hr2(_lrelu(self.stride_conv_hr1(x))))
-        l1 = self.feature_extraction(x)
+        l1 = _through(self.feature_extraction, x)
         l2 = _lrelu(self.conv_l2_2(_lrelu(self.conv_l2_1(l1))))
         l3 = _lrelu(self.conv_l3_2(_lrelu(self.conv_l3_1(l2))))
         return Features(frame, (l1, l2, l3), *self.pcd_align.prepare((l1, l2, l3)))
@@ -139,7 +139,7 @@ class EDVR(nn.Module):
         aligned = {key: self.pcd_align(features, centre) for key, features in distinct.items()}
         x = torch.cat([aligned[id(features)] for features in window])
         x = self.fusion(x) if self.dimensions.tsa else self.fusion(x.flatten(0, 1)[None])
-        x = self.reconstruction(x)
+        x = _through(self.reconstruction, x)
         x = _lrelu(F.pixel_shuffle(self.upconv1(x), 2))
         x = _lrelu(F.pixel_shuffle(self.upconv2(x), 2))
         x = self.conv_last(_lrelu(self.conv_hr(x)))
@@ -148,14 +148,14 @@ class EDVR(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside an identity."""
+    """Two convolutions beside an identity, which may be more precise than they are. Adds to its input in place."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1, self.conv2 = _conv(channels, channels), _conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x), inplace=True))
+        return x.add_(self.conv2(F.relu(self.conv1(x.to(self.conv1.weight.dtype)), inplace=True)))
 
 
 class Predeblur(nn.Module):
@@ -285,6 +285,11 @@ class Fusion(nn.Module):
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride, 1)
+
+
+def _through(blocks: nn.Sequential, x: Tensor) -> Tensor:
+    """Residual blocks on x in turn; their sum is float32, since forty roundings of it would show in half precision."""
+    return blocks(x.float()).to(x.dtype)
 
 
 def _half(conv: nn.Conv2d, x: Tensor, which: int) -> Tensor:

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import av
 
-from restore_utils.errors import SourceError
+from restore_utils.errors import OutOfMemoryError, SourceError
 from restore_utils.media import images
 from restore_utils.media.clip import Clip
 from restore_utils.media.colour import from_rgb, to_rgb
@@ -109,7 +109,14 @@ class FilmDecoder(AbstractContextManager):
                     heapq.heappush(self._dts, packet.dts)
             try:
                 frames = packet.decode() if packet.size else self._stream.codec_context.decode(None)
-            except _DECODE_ERRORS:
+            except _DECODE_ERRORS as error:
+                # No frame is damaged where FFmpeg lacks the memory for it, or for the threads of the decoder.
+                unopened = isinstance(error, BlockingIOError) and not self._stream.codec_context.is_open
+                if unopened or isinstance(error, MemoryError):
+                    raise OutOfMemoryError(
+                        f"out of memory while {self._clip.path.name} was decoded: close other programs and run again; "
+                        "what is finished is kept"
+                    ) from error
                 self._failed += packet.size > 0
                 frames = []
             while len(self._dts) > _MAX_WAITING:

@@ -87,6 +87,8 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
     }
 )
 
+_FFV1_SLICE = 8 << 24  # bits of samples, one more for each, that FFmpeg's encoder takes in one slice
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -133,7 +135,10 @@ class Encoding:
             # Four slices for four threads. A picture whose halves end inside a chroma sample is refused, or (4:1:1 and
             # 4:1:0) written without its last chroma samples.
             refused = width % (2 * form.across) > form.across or height % (2 * form.down) > form.down
-            options["slices"] = "1" if refused or min(width, height) < 32 else "4"
+            slices = 1 if refused or min(width, height) < 32 else 4
+            fits = 3 * (form.bits + 1) * (width + 1) * (height + 1) <= slices * _FFV1_SLICE
+            if fits or form.across == 4:  # else the encoder finds the number, but not the right one for 4:1:1 and 4:1:0
+                options["slices"] = str(slices)
         if self.codec == "prores":
             options["profile"] = "hq" if form.across == 2 else "4444"
         return options

@@ -230,8 +230,9 @@ class Writer:
         try:
             context.open()
         except av.FFmpegError as error:
+            other = "h265" if self._encoding.codec == "ffv1" else "ffv1"
             raise OutputError(
-                f"{self._encoding.codec} cannot take {self.width}x{self.height} {self.pixel_format}: choose ffv1"
+                f"{self._encoding.codec} cannot take {self.width}x{self.height} {self.pixel_format}: choose {other}"
             ) from error
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
