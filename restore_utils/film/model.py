@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +20,10 @@ from restore_utils.archs.film import SLOTS, FilmNet
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.film import grain
 from restore_utils.film.align import View, Window, choose, lay, relit, sides, view, window
+from restore_utils.film.heal import heal
 from restore_utils.film.mask import GivenMask
 from restore_utils.film.movers import movers
+from restore_utils.film.scratches import WINDOW, Scratch, Scratches
 from restore_utils.precision import training_dtype
 from restore_utils.stream import FrameModel, Result, Shot
 
@@ -46,8 +48,10 @@ class _Seen(NamedTuple):
     """A frame with its neighbours."""
 
     n: int
+    near: list[int | None]  # numbers of the neighbours
     middle: View
     others: list[View | None]
+    scratches: list[Scratch]
     sides: np.ndarray  # see Window.valid
     forced: np.ndarray | None  # (H, W) bool: a person asks for it to be repaired
     barred: np.ndarray | None  # (H, W) bool: or to be left alone
@@ -58,10 +62,11 @@ class Film(FrameModel):
 
     Each frame is seen beside the two nearest different frames on each side (at the ends of a shot, beside others), laid
     over it along the motion. Where the network finds damage, the result is frame + strength x mask x (repair - frame);
-    everywhere else it is the frame, and the mask is exactly 0.
+    everywhere else it is the frame, and the mask is exactly 0. Long scratches, which the neighbours show as well, are
+    found and healed before (film.scratches, film.heal), so that the network sees frames without them.
     """
 
-    before = after = 5
+    before = after = WINDOW
     multiple_of = 16
     memory_per_pixel = 100  # besides some 400 in all, whatever the run's length
 
@@ -87,6 +92,8 @@ class Film(FrameModel):
 
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: _State) -> Result:
         views: dict[int, View] = {}
+        left, _, right, _ = state.border or (0, 0, 0, 0)
+        scratches = Scratches(lambda m: run[m - at].mean(0).cpu().numpy(), state.first, state.stop, (left, right))
 
         def seen(n: int | None) -> View | None:
             if n is not None and n not in views:
@@ -99,7 +106,7 @@ class Film(FrameModel):
                 del views[old]
             middle, others = seen(n), [seen(m) for m in near]
             forced, barred = self._given(n, middle, state) if self.given else (None, None)
-            return _Seen(n, middle, others, sides(n, near), forced, barred)
+            return _Seen(n, near, middle, others, scratches.of(n), sides(n, near), forced, barred)
 
         frames, masks, waiting = run[lo - at : hi - at].clone(), [], deque()
         # All but the network keeps one core busy, so two frames are in work: one is aligned while the network looks
@@ -129,9 +136,13 @@ class Film(FrameModel):
     @torch.inference_mode()
     def _frame(self, here: _Seen, state: _State, turns: Semaphore):
         """Mask (H, W) of a frame, the places (y, x) where it is not 0, and their new pixels (K, 3)."""
-        _, middle, others, valid, forced, barred = here
+        n, near, middle, others, scratches, valid, forced, barred = here
         height, width = middle.luma.shape
         own_width, own_height = state.size or (width, height)
+        before = middle.rgb
+        healed = lacking = np.zeros((height, width), np.float32)
+        if scratches:
+            (middle, *others), healed, lacking = _healed((n, *near), (middle, *others), scratches)
         made = window(middle, others, valid, forced)
         found, mask = self._look(made, turns)
         again = relit(made, mask)
@@ -139,17 +150,18 @@ class Film(FrameModel):
             made = again
             found, mask = self._look(made, turns)
         mask[movers(mask, made)] = 0
+        share = np.maximum(mask, healed)
         if state.border:
             left, top, right, bottom = state.border
-            mask[:top], mask[:, :left] = 0, 0
-            mask[own_height - bottom :], mask[:, own_width - right :] = 0, 0
+            share[:top], share[:, :left] = 0, 0
+            share[own_height - bottom :], share[:, own_width - right :] = 0, 0
         if self.given:
             unsure = forced & (mask < 0.5)
-            mask[forced], mask[barred] = 1, 0
-        mask *= self.strength
-        places = mask.nonzero()
+            mask[forced], share[forced], share[barred] = 1, 1, 0
+        share *= self.strength
+        places = share.nonzero()
         if not len(places[0]):
-            return mask, places, np.zeros((0, 3), np.float32)
+            return share, places, np.zeros((0, 3), np.float32)
         y, x = (torch.from_numpy(p).to(self.device) for p in places)
         # As F.pixel_shuffle: four channels in turn are the four pixels of a square.
         some = found[0].unflatten(0, (-1, 4))[1:, y % 2 * 2 + x % 2, y // 2, x // 2].float().cpu()
@@ -170,8 +182,10 @@ class Film(FrameModel):
             repair[unsure[places]] = _inpainted(middle.rgb, forced)[places][unsure[places]]
         if np.abs(made.planes[1:3]).max() < _GREY:
             repair = repair.mean(1, keepdims=True)
-        repair = repair + self._grain(here.n, made, weights, mask, places)
-        return mask, places, np.clip(now + mask[places][:, None] * (repair - now), 0, 1).astype(np.float32)
+        bare = mask[places] * np.sqrt(grain.missing(weights)) + (1 - mask[places]) * np.sqrt(lacking[places])
+        pixels = now + mask[places][:, None] * (repair - now) + (self._grain(n, made, share)[places] * bare)[:, None]
+        own = before[places]
+        return share, places, np.clip(own + self.strength * (pixels - own), 0, 1).astype(np.float32)
 
     def _look(self, made: Window, turns: Semaphore) -> tuple[Tensor, np.ndarray]:
         """What the network says of a window, see FilmNet.folded, and the mask (H, W) that comes of it."""
@@ -182,18 +196,34 @@ class Film(FrameModel):
             chance = torch.sigmoid(F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float()).cpu().numpy()
         return found, soft_mask(chance)
 
-    def _grain(
-        self, n: int, made: Window, weights: np.ndarray, mask: np.ndarray, places: tuple[np.ndarray, ...]
-    ) -> np.ndarray | float:
-        """What the repairs lack of the grain of what is about them, (K, 1)."""
+    def _grain(self, n: int, made: Window, damage: np.ndarray) -> np.ndarray:
+        """Grain for frame n as coarse and as strong as it has, (H, W); nothing where there is none."""
+        none = np.zeros_like(damage)
         near = [s for s in (1, 2) if made.valid[s]]
         if not self.grain or not near:
-            return 0.0
-        sigma, correlation = grain.measure(made.planes[[3 + s for s in near]] / 6, mask)
+            return none
+        sigma, correlation = grain.measure(made.planes[[3 + s for s in near]] / 6, damage)
         noise = grain.grain(n, sigma, correlation, made.planes.shape[2], made.planes.shape[1])
-        if noise is None:
-            return 0.0
-        return (self.grain * noise[places] * np.sqrt(grain.missing(weights)))[:, None]
+        return none if noise is None else self.grain * noise
+
+
+def _healed(
+    numbers: Sequence[int | None], views: Sequence[View | None], scratches: Sequence[Scratch]
+) -> tuple[list[View | None], np.ndarray, np.ndarray]:
+    """Frames without their scratches, where those of the first were, and what share of grain's variance is missing
+    there, both (H, W).
+    """
+    pictures = [v and v.rgb.copy() for v in views]
+    healed, lacking = (np.zeros(views[0].luma.shape, np.float32) for _ in range(2))
+    for scratch in scratches:
+        showing = [k for k, n in enumerate(numbers) if pictures[k] is not None and n in scratch.shifts]
+        new = heal([(pictures[k], scratch.shifts[numbers[k]]) for k in showing], scratch)
+        for k, part in zip(showing, new, strict=True):
+            y, x = (place[part.there] for place in part.places)
+            pictures[k][y, x] = part.pixels[part.there]
+            if k == 0:
+                healed[y, x], lacking[y, x] = 1, part.lacking[part.there]
+    return [p if p is None else view(p) for p in pictures], healed, lacking
 
 
 @contextmanager
