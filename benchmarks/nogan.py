@@ -1,12 +1,13 @@
 """What a network of `train` does to held-out clips, beside doing nothing, the median and FFmpeg's filters.
 
-    python -m benchmarks.nogan --footage DIR --weights FILE [--weights FILE ...] [--recipe heavy] [--frames 8]
-        [--render-factor 20] [--strips FOLDER]
+    python -m benchmarks.nogan --footage DIR --weights FILE [--weights FILE ...] [--recipe heavy --recipe dust]
+        [--frames 8] [--render-factor 20] [--strips FOLDER]
 
-Every clip of the folder is damaged and restored; what comes out is compared with the clean frames, so that grain and
-flicker count as errors too, since the network learns to take them away. Sharpness is the mean slope of luma as a share
-of that of the clean frames; luma is the drift of the mean brightness in per cent. Two files, the one before and the
-one after the GAN phase, show what that phase changes.
+Every clip of the folder is damaged and restored. PSNR, SSIM, sharpness and luma compare what comes out with the clean
+frames: grain, flicker and fading count as errors. Sharpness is the mean slope of luma as a share of that of the clean
+frames; luma is the drift of the mean brightness in per cent. `inside` and `outside` are PSNR against the same frames
+without their dirt, grain and flicker kept: where local damage changed a pixel by more than 2 % of white, and where
+there is none, or too little to see. Two files, the one before and the one after the GAN phase, show what it changes.
 """
 
 import argparse
@@ -33,12 +34,14 @@ def slope(frames: Tensor) -> float:
     return (luma.diff(dim=-1).abs().mean() + luma.diff(dim=-2).abs().mean()).item()
 
 
-def judge(frames: Tensor, clean: Tensor) -> dict[str, float]:
+def judge(frames: Tensor, clean: Tensor, case: Case) -> dict[str, float]:
     return {
         "PSNR": psnr(frames - clean, torch.ones_like(clean[:, :1], dtype=torch.bool)),
         "SSIM": ssim_map(frames, clean).mean().item(),
         "sharpness": slope(frames) / slope(clean),
         "luma %": 100 * (frames.mean() / clean.mean() - 1).item(),
+        "inside": psnr(frames - case.target, case.inside),
+        "outside": psnr(frames - case.target, ~case.touched),
     }
 
 
@@ -57,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--footage", type=Path, required=True, help="folder of clean clips, not those trained on")
     parser.add_argument("--weights", type=Path, action="append", required=True, help="model.safetensors of train")
-    parser.add_argument("--recipe", default="heavy")
+    parser.add_argument("--recipe", action="append", default=[], help="heavy when left out")
     parser.add_argument("--frames", type=int, default=8, help="of each clip, from its middle")
     parser.add_argument("--render-factor", type=int, action="append", default=[])
     parser.add_argument("--strips", type=Path, help="folder for pictures")
@@ -69,26 +72,33 @@ def main() -> None:
     }
     for file in given.weights:
         (model,) = build(str(file))
-        restorers[file.stem] = through(model)
+        name = file.stem if file.stem not in restorers else f"{file.parent.name}/{file.stem}"
+        restorers[name] = through(model)
         for factor in given.render_factor:
-            restorers[f"{file.stem} at {factor}"] = through(RenderSize(model, factor))
+            restorers[f"{name} at {factor}"] = through(RenderSize(model, factor))
+    for recipe in given.recipe or ["heavy"]:
+        compare(given, recipe, restorers)
+
+
+def compare(given: argparse.Namespace, name: str, restorers: dict[str, Restorer]) -> None:
+    """The table of a recipe."""
     # weave and repeated frames move what the clean frames are compared with
-    recipe = recipes.load(given.recipe).without("repeats", "codec", "weave", "speed")
+    recipe = recipes.load(name).without("repeats", "codec", "weave", "speed")
     rows: dict = defaultdict(lambda: defaultdict(list))
     for clip, clean in clips(given.footage, given.frames):
-        case = Case(clean, recipe, zlib.crc32(f"{given.recipe} {clip}".encode()))
+        case = Case(clean, recipe, zlib.crc32(f"{name} {clip}".encode()))
         pictures = {}
-        for name, run in restorers.items():
+        for label, run in restorers.items():
             begun = time.perf_counter()
             frames, _ = run(case)
-            row = judge(frames, clean) | {"ms/frame": 1000 * (time.perf_counter() - begun) / len(frames)}
+            row = judge(frames, clean, case) | {"ms/frame": 1000 * (time.perf_counter() - begun) / len(frames)}
             for column, value in row.items():
-                rows[name][column].append(value)
-            pictures[name] = frames
+                rows[label][column].append(value)
+            pictures[label] = frames
         if given.strips:
             kept = {k: v for k, v in pictures.items() if k not in FILTERS}
-            strip(given.strips / f"{clip}.png", kept | {"clean": clean})
-    print(f"== {given.recipe}, against the clean frames; kinds of damage: {', '.join(damage.KINDS)}")
+            strip(given.strips / f"{name}-{clip}.png", kept | {"clean": clean})
+    print(f"== {name}, against the clean frames; kinds of damage: {', '.join(damage.KINDS)}")
     table(rows)
 
 

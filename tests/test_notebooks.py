@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from sklearn.datasets import load_sample_image
 from spandrel.architectures.Compact import Compact
 
-from restore_utils import colab
+from restore_utils import colab, recipes
 from restore_utils.archs.edvr import EDVR, Dimensions
 from restore_utils.forms import parse
 from restore_utils.media.colour import from_rgb
@@ -104,6 +104,13 @@ def test_modes_that_the_form_offers_are_models():
     assert len(modes) == 5
     stages = {entry.name: entry.stage2 for entry in models()}
     assert {mode for mode in modes if not stages[f"edvr-{mode.lower().replace('_', '-')}"]} == {"Vid4"}
+
+
+def test_recipes_that_the_form_offers_are_those_that_ship():
+    book = nbformat.read(ROOT / "notebooks" / "01_degrade.ipynb", as_version=4)
+    (offered,) = (field.choices for field in parse(settings_cell(book).source).fields if field.name == "recipe")
+    assert offered[0] == "specks"  # for the next notebook
+    assert sorted(offered) == sorted(set(recipes.names()) - {"demo"})
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -9,7 +9,7 @@ import torch
 from restore_utils import damage, recipes
 from restore_utils.errors import OptionError
 
-SHIPPED = ["dust", "heavy", "home-8mm", "newsreel-16mm", "silent-era", "star-wars", "web-rip"]
+SHIPPED = ["dust", "heavy", "home-8mm", "newsreel-16mm", "silent-era", "specks", "star-wars", "web-rip"]
 
 
 def digest(name: str, seed: int) -> str:

@@ -36,25 +36,43 @@ class UNet(nn.Module):
 
     Args:
         encoder: one of ENCODERS, without weights; `encoder_part` says where they go.
-        attention: self-attention in the third block from the end.
+        attention: self-attention in the third block from the end, or at the bottom of the U where there is none.
         blur: average after each pixel shuffle, against checkerboards.
+        levels: of the encoder's four groups of blocks, how many are kept, from 2; each but the first halves the size.
+        last: channels of the block at full size, which takes most of the time, from 4; None: as many as fastai gives
+            it, 99 with a ResNet-34. Processors like multiples of 32.
     """
 
-    def __init__(self, encoder: str = "resnet34", attention: bool = True, blur: bool = True) -> None:
-        from fastai.layers import NormType  # on use: importing fastai takes seconds
+    def __init__(
+        self,
+        encoder: str = "resnet34",
+        attention: bool = True,
+        blur: bool = True,
+        levels: int = 4,
+        last: int | None = None,
+    ) -> None:
+        from fastai.layers import NormType, SelfAttention  # on use: importing fastai takes seconds
         from fastai.vision.models.unet import DynamicUnet
 
         super().__init__()
         if encoder not in ENCODERS:
             raise ValueError(f"there is no encoder {encoder!r}: choose one of {', '.join(ENCODERS)}")
-        self.dims = {"encoder": encoder, "attention": attention, "blur": blur}
-        body = nn.Sequential(*list(getattr(torchvision.models, encoder)(weights=None).children())[:-2])
+        if levels not in (2, 3, 4):
+            raise ValueError(f"an encoder with {levels!r} levels is impossible: give 2, 3 or 4")
+        if last is not None and last < 4:
+            raise ValueError(f"a last block of {last!r} channels is impossible: give 4 at least, 3 are the picture's")
+        self.dims = {"encoder": encoder, "attention": attention, "blur": blur, "levels": levels, "last": last}
+        body = nn.Sequential(*list(getattr(torchvision.models, encoder)(weights=None).children())[: 4 + levels])
         self.net = DynamicUnet(body, 3, (64, 64), blur=blur, self_attention=attention, norm_type=NormType.Weight)
+        if attention and levels < 3:
+            self.net.layers[3].append(SelfAttention(self.net.layers[3][-1][0].weight_v.shape[0]))
+        if last is not None:
+            _narrow(self.net, last)
         _spare_memory(self.net)
-        last = self.net.layers[-2][0]
+        out = self.net.layers[-2][0]
         with torch.no_grad():  # begins close to a copy; not at it, or the gradient would stop here
-            last.weight_g.mul_(0.02)
-            last.bias.zero_()
+            out.weight_g.mul_(0.02)
+            out.bias.zero_()
         self.train()
 
     @property
@@ -88,6 +106,18 @@ class UNet(nn.Module):
         return self
 
 
+def _narrow(net: nn.Module, width: int) -> None:
+    """Gives the layers at full size, behind the last block of the U, another width; the picture itself is 3 of it."""
+    from fastai.layers import ConvLayer, NormType, PixelShuffle_ICNR, ResBlock
+
+    layers, norm = net.layers, NormType.Weight
+    at = next(i for i, layer in enumerate(layers) if isinstance(layer, PixelShuffle_ICNR))
+    channels = layers[at][0][0].weight_v.shape[1]
+    layers[at] = PixelShuffle_ICNR(channels, width - 3, norm_type=norm)
+    layers[-3] = ResBlock(1, width, width, norm_type=norm)
+    layers[-2] = ConvLayer(width, 3, ks=1, act_cls=None, norm_type=norm)
+
+
 def _spare_memory(net: nn.Module) -> None:
     from fastai.layers import SelfAttention
 
@@ -102,12 +132,17 @@ def _spare_memory(net: nn.Module) -> None:
             seen = F.scaled_dot_product_attention(*(t.transpose(1, 2)[:, None] for t in tables), scale=1.0)
             return (self.gamma * seen[:, 0].transpose(1, 2) + flat).view_as(x)
 
-    for parent in list(net.modules()):
-        for name, child in parent.named_children():
-            if type(child) is SelfAttention:
-                spared = Attention.__new__(Attention)
-                spared.__dict__ = child.__dict__
-                setattr(parent, name, spared)
+    class Pad(nn.ReplicationPad2d):
+        """In the precision that it is given: autocast would go over to float32 here, and stay there."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast(x.device.type, enabled=False):
+                return super().forward(x)
+
+    spare = {SelfAttention: Attention, nn.ReplicationPad2d: Pad}
+    for module in net.modules():
+        if type(module) in spare:
+            module.__class__ = spare[type(module)]
 
 
 class Critic(nn.Module):

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -211,6 +213,13 @@ def _lighting(most: float, rng: np.random.Generator) -> np.ndarray | None:
     return (1 / (1 + np.exp(-logit))).astype(np.float32)
 
 
+def _changed(change: np.ndarray, side: int, view: View) -> float:
+    """Mean of a picture (H, W, 3) in about what a view shows of it."""
+    half = side / 2 / view.scale
+    x, y = ((max(round(c - half), 0), round(c + half)) for c in view.centre)
+    return float(change[slice(*y), slice(*x)].mean())
+
+
 def cut_pair(pair: Pair, view: View, side: int) -> tuple[Tensor, Tensor]:
     """(damaged, clean) of a pair through one view."""
     return view.cut(read(pair.damaged), side), view.cut(read(pair.clean), side)
@@ -230,22 +239,40 @@ def batches(
     works alike in notebooks and on every system.
     """
 
-    def sample(k: int) -> tuple[Tensor, Tensor]:
-        epoch, place = divmod(k, len(pairs))
-        index = int(order(len(pairs), seed, epoch)[place])
+    def samples(place: int, stop: int) -> list[tuple[Tensor, Tensor]]:
+        """Those of one picture from a place in the row on."""
+        epoch, nth = divmod(place // preset.crops, len(pairs))
+        index = int(order(len(pairs), seed, epoch)[nth])
         rng = np.random.default_rng((*seed, epoch, index))
-        return cut_pair(pairs[index], drawn_view(pairs[index].size, side, preset, rng), side)
+        views = [drawn_view(pairs[index].size, side, preset, rng) for _ in range(preset.crops * preset.tries)]
+        pictures = read(pairs[index].damaged), read(pairs[index].clean)
+        change = cv2.absdiff(*pictures) if preset.tries > 1 else None
+        made = []
+        for k in range(place % preset.crops, place % preset.crops + stop - place):
+            few = views[k * preset.tries : (k + 1) * preset.tries]
+            view = few[0] if change is None else max(few, key=partial(_changed, change, side))
+            made.append(tuple(view.cut(picture, side) for picture in pictures))
+        return made
+
+    def read_batch(first: int) -> list:
+        """Work for the readers, a task for each picture of a batch that begins at a place."""
+        begins = [
+            first,
+            *range(first + preset.crops - first % preset.crops, first + batch, preset.crops),
+            first + batch,
+        ]
+        return [readers.submit(samples, *stretch) for stretch in pairwise(begins)]
 
     with ThreadPoolExecutor(READERS) as readers:
         waiting: deque = deque()
         try:
             for b in range(first, stop + AHEAD):
                 if b < stop:
-                    waiting.append([readers.submit(sample, k) for k in range(b * batch, (b + 1) * batch)])
+                    waiting.append(read_batch(b * batch))
                 if b - first >= AHEAD or b >= stop:
                     if not waiting:
                         return
-                    damaged, clean = zip(*(task.result() for task in waiting.popleft()))
+                    damaged, clean = zip(*(sample for task in waiting.popleft() for sample in task.result()))
                     yield torch.stack(damaged), torch.stack(clean)
         finally:
             for tasks in waiting:

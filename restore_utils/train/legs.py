@@ -31,7 +31,11 @@ class Leg:
 
 
 def plan(preset: Preset, count: int) -> list[Leg]:
-    """The legs of a run over `count` pairs: the generator's stages, then those of critic and GAN in their cycles."""
+    """The legs of a run over `count` pairs: the generator's stages, then those of critic and GAN in their cycles.
+
+    Batches are drawn from all pairs in one endless row, so a capped epoch goes on in it where the last one ended.
+    """
+    count = min(count, preset.epoch or count)
     by_phase = {phase: [s for s in preset.stages if s.phase == phase] for phase in PHASES}
     rows = [(0, s) for s in by_phase["generator"]]
     if by_phase["gan"]:

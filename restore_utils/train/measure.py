@@ -56,7 +56,7 @@ def measure(run: Run, pairs: Sequence[Pair], side: int) -> tuple[Scores, list[tu
         with run.cast():
             found = run.generator(damaged)
         share = len(damaged) / count
-        sums["loss"] += share * sum(p.item() for p in run.compare(found, clean).values())
+        sums["loss"] += share * sum(p.item() for p in run.compare(found, clean, damaged).values())
         found = found.clamp(0, 1)
         bright = luma(clean)
         for name, picture in (("", found), ("_in", damaged)):

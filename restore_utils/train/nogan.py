@@ -43,7 +43,7 @@ def train(
         preset: 'quick', 'star-wars', 'deoldify', 'smoke', or a Preset.
         stages: instead of the preset's: a list of Stage or dicts, or a TOML file; see stages.read_stages.
         gan: whether critic and GAN phases follow the generator's.
-        loss: 'feature' (VGG16-BN, downloaded once), 'structural', 'pixel'; 'auto': feature where it can be had.
+        loss: 'feature' (VGG16-BN, downloaded once), 'structural', 'pixel'; 'auto': the preset's.
         pretrained: begin with an encoder trained on ImageNet, downloaded once, where it can be had.
         encoder: instead of the preset's: resnet18, resnet34, resnet50, resnet101.
         rate: all learning rates are multiplied by it; may be changed when a run is gone on with.

@@ -110,6 +110,8 @@ def set_loss(run: Run, loss: str, progress: RunProgress | None) -> str:
     """Gives a run its loss; says which one it is."""
     if loss not in LOSSES:
         raise OptionError(f"there is no loss {loss!r}: choose one of {', '.join(LOSSES)}")
+    if loss == "auto" and run.preset.loss != "feature":
+        loss = run.preset.loss
     if loss in ("auto", "feature"):
         must = loss == "feature"
         tensors = _fetch(run, "vgg16_bn", progress, must=must)

@@ -9,6 +9,7 @@ import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from restore_utils.archs.unet import Critic, UNet
 from restore_utils.errors import DiskFullError, OutputError, TrainingError
 from restore_utils.precision import training_dtype
 from restore_utils.train.legs import BETAS, Leg, rate_at
-from restore_utils.train.losses import judged
+from restore_utils.train.losses import judged, standing_out, structural
 from restore_utils.train.memory import fitting, out_of_memory
 from restore_utils.train.stages import Preset
 
@@ -49,7 +50,7 @@ class Run:
         self.preset, self.legs, self.device, self.seed = preset, legs, device, seed
         torch.manual_seed(seed)  # within the caller's fork of the random state
         layout = {"memory_format": torch.channels_last}
-        self.generator = UNet(preset.encoder).to(device, **layout)
+        self.generator = UNet(preset.encoder, levels=preset.levels, last=preset.last).to(device, **layout)
         self.critic = Critic(preset.critic_width).to(device, **layout)
         self.loss: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = None
         self.pretrained = False
@@ -74,7 +75,7 @@ class Run:
         stage = self.now.stage
         self.micro = fitting(stage.batch, stage.size, self.device)
         betas = BETAS if stage.phase == "generator" else GAN_BETAS
-        settings = {"betas": betas, "weight_decay": DECAY, "eps": 1e-5}
+        settings = {"betas": betas, "weight_decay": DECAY, "eps": self.preset.eps}
         if stage.phase != "critic":
             encoder = list(self.generator.encoder_part.parameters())
             known = set(map(id, encoder))
@@ -145,10 +146,15 @@ class Run:
     def _restoring(self, damaged: Tensor, clean: Tensor) -> dict[str, Tensor]:
         with self.cast():
             found = self.generator(damaged)
-        return self.compare(found, clean)
+        return self.compare(found, clean, damaged)
 
-    def compare(self, found: Tensor, clean: Tensor) -> dict[str, Tensor]:
+    def compare(self, found: Tensor, clean: Tensor, damaged: Tensor) -> dict[str, Tensor]:
         """The parts of the loss without a critic."""
+        if self.loss is structural:
+            stage, preset = self.now.stage, self.preset
+            focus = preset.focus if stage.focus is None else stage.focus
+            soft = preset.soft if stage.soft is None else stage.soft
+            return structural(found, clean, standing_out(damaged, clean, focus) if focus else None, soft)
         if not isinstance(self.loss, nn.Module):
             return self.loss(found, clean)
         with self.cast():
@@ -169,7 +175,7 @@ class Run:
         with self.cast():
             found = self.generator(damaged)
             says = self.critic(found.clamp(0, 1))
-        parts = {name: for_loss * part for name, part in self.compare(found, clean).items()}
+        parts = {name: for_loss * part for name, part in self.compare(found, clean, damaged).items()}
         return parts | {"real": for_critic * judged(says, True)}
 
     def _descend(self, who: str, batch: Sequence[Tensor], parts_of: Callable[..., dict[str, Tensor]]):
@@ -296,6 +302,10 @@ class Run:
         """
         state = read_checkpoint(path)
         theirs = json.loads(state["settings"])
+        if "preset" in settings:  # older runs name fewer facts of theirs
+            own = {name: value for name, value in asdict(Preset(())).items() if name in settings["preset"]}
+            theirs["preset"] = own | theirs["preset"]
+            theirs["stages"] = [{"focus": None, "soft": None} | stage for stage in theirs["stages"]]
         for key, value in settings.items():
             if theirs.get(key) != value:
                 raise TrainingError(
@@ -311,10 +321,11 @@ class Run:
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         for name, optimiser in self.optimisers.items():
-            high = [group["high"] for group in optimiser.param_groups]  # of these settings: --rate may be another
-            optimiser.load_state_dict(state["optimisers"][name])
-            for group, rate in zip(optimiser.param_groups, high):
-                group["high"] = rate
+            saved = state["optimisers"][name]
+            for theirs, ours in zip(saved["param_groups"], optimiser.param_groups):
+                theirs["high"] = ours["high"]  # of these settings: --rate may be another
+                theirs["fused"] = True  # which older runs are not; the scaler counts on it
+            optimiser.load_state_dict(saved)
         return state["uses"]
 
 
@@ -335,4 +346,4 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _adam(groups: list[dict], rate: float, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     groups = [{"high": rate, **group} for group in groups]
-    return torch.optim.AdamW(groups, lr=rate, **settings)
+    return torch.optim.AdamW(groups, lr=rate, fused=True, **settings)

@@ -228,13 +228,14 @@ class Session:
             scores = Scores(*run.best["scores"])
         run.save_weights(self.out / WEIGHTS, self._about())
         facts = {
-            "network": f"fastai DynamicUnet, {run.generator.dims['encoder']} encoder",
+            "network": f"fastai DynamicUnet, {run.preset.encoder} encoder, {run.preset.levels} of its 4 levels",
             "encoder": self.uses["encoder"],
             "loss": self.uses["loss"],
             "trained up to": f"{leg} (step {run.step} of {leg.steps})",
             "training time": f"{run.seconds / 60:.1f} min on {self.where}",
             "mixed precision": str(run.dtype or torch.float32).removeprefix("torch."),
             "pairs": f"{len(self.pairs.train)} to train, {len(self.held)} held, {len(self.pairs.skipped)} left out",
+            "pairs of an epoch": min(len(self.pairs.train), run.preset.epoch or len(self.pairs.train)),
             "digest of the pairs' manifest": f"`{self.pairs.digest}`",
             "versions": ", ".join(f"{k} {v}" for k, v in self.settings["versions"].items()),
         }

@@ -16,8 +16,8 @@ from restore_utils.archs.unet import Critic, UNet
 from restore_utils.errors import ModelError
 from restore_utils.train import PRESETS, Stage, find_rate, losses, pretrained, session, train
 from restore_utils.train import run as runs
-from restore_utils.train.data import View, cut_pair, drawn_view, find_pairs, still_view
-from restore_utils.train.legs import rate_at
+from restore_utils.train.data import View, batches, cut_pair, drawn_view, find_pairs, still_view
+from restore_utils.train.legs import plan, rate_at
 from tests.train.smallest import QUICKEST, generator_of, history, one_leg
 
 
@@ -65,6 +65,93 @@ def test_losses():
     assert losses.detail(soft) < losses.detail(a) / 2
     close, far = (sum(losses.structural(a + e * (b - a), a).values()) for e in (0.1, 0.5))
     assert 0 < close < far
+
+
+def test_half_of_the_loss_goes_to_what_damage_changed():
+    clean = torch.full((2, 3, 40, 50), 0.5)
+    specks, faded = clean.clone(), clean - 0.2
+    specks[:, :, 4:8, 6:12] = 1.0
+    weight = losses.standing_out(specks, clean, 0.5)
+    assert weight.shape == (2, 1, 40, 50)
+    assert torch.allclose(weight.mean((1, 2, 3)), torch.ones(2))
+    assert 0.4 < weight[0, 0, 4:8, 6:12].sum() / weight[0].sum() < 0.6
+    for alike in (clean, faded):
+        assert torch.allclose(losses.standing_out(alike, clean, 0.5), torch.ones(2, 1, 40, 50))
+    plain, seen = losses.structural(specks, clean), losses.structural(specks, clean, weight)
+    assert seen["pixel"] > 20 * plain["pixel"]
+    assert seen["ms_ssim"] == plain["ms_ssim"]
+    ones = torch.ones_like(weight)
+    assert all(torch.allclose(a, b) for a, b in zip(losses.structural(specks, clean, ones).values(), plain.values()))
+    for damaged in (clean, clean * torch.tensor([1.2, 1.0, 0.7]).view(3, 1, 1)):  # nothing to repair, and colours only
+        found = clean.clone().requires_grad_()
+        for soft in (0.0, 0.01):
+            parts = losses.structural(found, clean, losses.standing_out(damaged, clean, 0.5), soft)
+            (slope,) = torch.autograd.grad(sum(parts.values()), found)
+            assert sum(parts.values()).item() == pytest.approx(0, abs=1e-5)
+            assert torch.isfinite(slope).all()
+    near, far = (losses.structural(clean + e, clean, soft=0.01)["pixel"].item() for e in (0.002, 0.5))
+    assert near < 0.2 * 0.002
+    assert far == pytest.approx(0.49, abs=1e-3)
+
+
+def test_a_smaller_generator_says_so_in_its_dims():
+    torch.manual_seed(0)
+    whole, small = UNet("resnet18"), UNet("resnet18", levels=2, last=16)
+    of_older_files = {name: value for name, value in whole.dims.items() if name not in ("levels", "last")}
+    assert UNet(**of_older_files).dims == whole.dims
+    count = [sum(p.numel() for p in net.parameters()) for net in (whole, small)]
+    assert count[1] < count[0] / 2
+    assert small.net.layers[-3].convpath[0][0].weight_v.shape[:2] == (16, 16)
+    x = torch.rand(2, 3, 72, 56)
+    assert (small(x) - x).abs().mean() < 0.05
+    for wrong in ({"levels": 1}, {"last": 3}):
+        with pytest.raises(ValueError, match="is impossible"):
+            UNet("resnet18", **wrong)
+    again = UNet(**small.dims)
+    again.load_state_dict(small.state_dict())
+    with torch.no_grad():
+        assert torch.equal(small.eval()(x), again.eval()(x))
+    published = torchvision.models.resnet18().state_dict()
+    pretrained.fill_encoder(small, published)
+    assert torch.equal(small.encoder_part[5][0].weight, published["layer2.0.weight"])
+
+
+def test_views_full_of_damage_are_taken_and_samples_stay_in_their_places(pairs):
+    found = find_pairs(pairs).train
+    preset = replace(PRESETS["quick"], crops=4, tries=5, zoom=3.0)
+    row = list(batches(found, 32, 3, preset, (7, 1), 0, 8))
+    for first in (1, 3, 6):
+        later = list(batches(found, 32, 3, preset, (7, 1), first, 8))
+        assert all(torch.equal(a, b) for x, y in zip(row[first:], later, strict=True) for a, b in zip(x, y))
+    assert len({tuple(x.flatten().tolist()) for batch in row for x in batch[0]}) == 24
+
+    def changed(preset):
+        return sum((a - b).abs().mean().item() for a, b in batches(found, 32, 4, preset, (7, 1), 0, 8))
+
+    assert changed(preset) > 1.2 * changed(replace(preset, tries=1))
+
+
+def test_a_large_set_takes_no_longer_and_is_seen_as_a_whole(pairs):
+    quick = PRESETS["quick"]
+    steps = {count: [leg.steps for leg in plan(quick, count)] for count in (500, 1000, 90_000)}
+    assert steps[90_000] == steps[1000] != steps[500]
+    for name in ("star-wars", "deoldify"):
+        once, twice = (plan(PRESETS[name], count)[0].steps for count in (10_000, 20_000))
+        assert twice == pytest.approx(2 * once, abs=1)
+    capped = replace(quick, epoch=2, crops=1, tries=1, zoom=1.0, rotate=0.0, lighting=0.0)
+    found = find_pairs(pairs).train
+    stage = Stage(32 * 2, 1, 2, 1e-3)
+    (leg,) = plan(replace(capped, stages=(stage,)), len(found))
+    row = [clean for _, clean in batches(found, 64, 1, capped, (7, 1), 0, leg.steps)]
+    assert len(row) == len({clean.mean().item() for clean in row}) == len(found) == 4  # other pairs in each epoch
+
+
+def test_quick_knows_its_loss(monkeypatch):
+    monkeypatch.setattr(pretrained, "fetch", None)  # nothing is asked for
+    run = one_leg(Stage(64, 2, 1, 1e-3), steps=1)
+    run.preset = PRESETS["quick"]
+    assert pretrained.set_loss(run, "auto", None) == "structural"
+    assert run.loss is losses.structural
 
 
 def small_vgg(weights=None, init_weights=True):

@@ -208,12 +208,17 @@ def test_presets_grow():
 
 def test_a_preset_at_other_sizes():
     assert at_sizes("quick", " ") is None
-    stages = at_sizes("quick", "64, 96 128,192")
-    assert [s.size for s in stages] == [64, 96, 128, 192]
-    own = PRESETS["quick"].stages
-    assert [s.rate for s in stages] == [own[0].rate, own[1].rate, own[2].rate, own[2].rate]
-    like = [own[0], own[1], own[2], own[2]]
-    assert [s.batch * s.size**2 for s in stages] == pytest.approx([s.batch * s.size**2 for s in like], rel=0.1)
+    own = PRESETS["quick"].stages[:4]  # 96, 128 and twice 192, the second time for what is not damaged
+    assert at_sizes("quick", [96, 128, 192]) == list(own)
+    for sizes, grown, like in (
+        ("64, 96 128,192", [64, 96, 128, 128, 192, 192], [0, 1, 2, 3, 2, 3]),
+        ("64", [64] * 4, [0, 1, 2, 3]),
+    ):
+        stages = at_sizes("quick", sizes)
+        assert [s.size for s in stages] == grown
+        for stage, its in zip(stages, (own[k] for k in like), strict=True):
+            assert (stage.rate, stage.epochs, stage.focus) == (its.rate, its.epochs, its.focus)
+            assert stage.batch * stage.size**2 == pytest.approx(its.batch * its.size**2, rel=0.1)
     with pytest.raises(OptionError, match="such as 96, 128"):
         at_sizes("quick", "96, big")
     with pytest.raises(OptionError, match="multiple"):

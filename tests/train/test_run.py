@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -203,3 +205,57 @@ def test_two_runs_do_not_share_a_folder(pairs, tmp_path):
     with lock(tmp_path / "out"), pytest.raises(JobError, match="another run is at work"):
         train(pairs, tmp_path / "out", **QUICKEST)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["lock"]
+
+
+def test_float16_scales_its_gradients_also_in_a_run_of_before_steps_were_fused(tmp_path):
+    batch = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    run, again = (one_leg(Stage(64, 2, 1, 1e-3), steps=9) for _ in range(2))
+    run.loss = losses.structural
+    with torch.random.fork_rng():
+        run.advance(*batch)
+        run.save(tmp_path / "checkpoint.pt", {}, {})
+        state = runs.read_checkpoint(tmp_path / "checkpoint.pt")
+        for group in state["optimisers"]["generator"]["param_groups"]:
+            group["fused"] = None
+        torch.save(state, tmp_path / "checkpoint.pt")
+        again.load(tmp_path / "checkpoint.pt", {})
+        weight = again.generator.net.layers[-2][0].weight_v
+        for scale, factor, overflows in ((2.0**16, 1.0, False), (2.0**127, 1e4, True)):
+            again.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+            again.loss = lambda found, clean, factor=factor: {"pixel": factor * (found - clean).abs().mean()}
+            before = weight.clone()
+            again.advance(*batch)
+            assert torch.equal(weight, before) == overflows  # that step is left out
+            assert (again.scaler.get_scale() < scale) == overflows
+
+
+def test_a_capped_epoch_is_counted_alike_when_a_run_goes_on(pairs, tmp_path):
+    stages = [Stage(64, 1, 2, 1e-4)]
+    settings = {**QUICKEST, "preset": replace(PRESETS["smoke"], epoch=3), "stages": stages, "gan": False}
+
+    def stop(what, done, total):
+        if done == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(pairs, tmp_path / "out", **settings, progress=stop)
+    train(pairs, tmp_path / "out", **settings)
+    train(pairs, tmp_path / "whole", **settings)
+    rows = [[s["loss"] for s in history(tmp_path / out, "steps")] for out in ("out", "whole")]
+    assert len(rows[0]) == 6  # two epochs of three of the four pairs
+    assert rows[0] == pytest.approx(rows[1], rel=0.02)
+    assert "| pairs of an epoch | 3 |" in (tmp_path / "out" / "model.md").read_text()
+    with pytest.raises(TrainingError, match="other preset"):
+        train(pairs, tmp_path / "out", **settings | {"preset": "smoke"})
+
+
+def test_a_run_of_before_a_preset_had_more_settings_goes_on(pairs, tmp_path):
+    settings = {**QUICKEST, "stages": [Stage(64, 2, 1, 1e-4)], "gan": False}
+    path = train(pairs, tmp_path / "out", **settings)
+    state = runs.read_checkpoint(tmp_path / "out" / "checkpoint.pt")
+    asked = json.loads(state["settings"])
+    for name in ("epoch", "loss", "levels", "last", "focus", "soft", "eps", "crops", "tries"):
+        del asked["preset"][name]
+    asked["stages"] = [{k: v for k, v in s.items() if k not in ("focus", "soft")} for s in asked["stages"]]
+    torch.save(state | {"settings": json.dumps(asked)}, tmp_path / "out" / "checkpoint.pt")
+    assert train(pairs, tmp_path / "out", **settings) == path
