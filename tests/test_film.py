@@ -19,7 +19,6 @@ from restore_utils.film.align import choose, relit, sides, view, window
 from restore_utils.film.average import average
 from restore_utils.film.decoys import KINDS, draw_things
 from restore_utils.film.mask import GivenMask
-from restore_utils.film.movers import movers
 from restore_utils.film.shards import make_shards
 from restore_utils.film.train import train
 from restore_utils.film.windows import Windows
@@ -435,29 +434,3 @@ def test_mean_of_weights(tmp_path):
     save_file({"other": torch.zeros(1)}, files[1])
     with pytest.raises(ModelError, match="not of one network"):
         average(files, tmp_path / "mean.safetensors")
-
-
-def flying(step: tuple[int, int]) -> torch.Tensor:
-    """A ball that flies over a picture that pans; in the middle frame only, a speck like it."""
-    frames = moving(5, 320, 240)
-    for n in range(5):
-        y, x = 90 + step[0] * (n - 2), 100 + step[1] * (n - 2)
-        picture = frames[n].permute(1, 2, 0).numpy().copy()
-        cv2.circle(picture, (x, y), 5, (1.0, 1.0, 0.2), -1, cv2.LINE_AA)
-        if n == 2:
-            cv2.circle(picture, (40, 40), 5, (1.0, 1.0, 0.2), -1, cv2.LINE_AA)
-        frames[n] = torch.from_numpy(picture).permute(2, 0, 1)
-    return frames
-
-
-@pytest.mark.parametrize("step", [(-8, 10), (3, -12), (0, 9)])
-def test_what_flies_is_told_from_dust(step):
-    views = [view(np.ascontiguousarray(f.permute(1, 2, 0).numpy())) for f in flying(step)]
-    made = window(views[2], [views[0], views[1], views[3], views[4]], sides(2, [0, 1, 3, 4]))
-    mask = np.zeros((240, 320), np.float32)
-    cv2.circle(mask, (100, 90), 6, 1.0, -1)
-    cv2.circle(mask, (40, 40), 6, 1.0, -1)
-    flies = movers(mask, made)
-    assert flies[90, 100]
-    assert not flies[40, 40]
-    assert not movers(mask, made._replace(valid=np.array([0, 0, 1, 1], np.float32))).any()

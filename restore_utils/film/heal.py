@@ -1,10 +1,10 @@
 """Takes a scratch out of a frame from what is on both sides of it. NumPy.
 
-A scratch is seen as a film laid over the picture: seen = (1 - a c) picture + a c tone, with one tone and one opacity a
-in all of the line, and a coverage c that depends on the distance from its middle only. All three are measured along the
-line and over the frames that show it, against the picture interpolated from both sides. Where enough shows through, the
-formula is turned round; what is hidden is replaced by what lies left and right of it, joined along the slant at
-which both sides are alike, as in deinterlacing by edges.
+A scratch is taken for a film laid over the picture, of one opacity and one tone: seen = (1 - opacity cover) picture +
+cover tone, where cover depends on the distance from its middle alone. All three are measured along the line and over
+the frames that show it, against the picture interpolated from both sides. Where enough shows through, the formula is
+turned round; what is hidden is replaced by what lies left and right of it, joined along the slant at which both sides
+are alike, as in deinterlacing by edges.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,6 +58,16 @@ class _Strip(NamedTuple):
         return ((self.seen > 1 - _FULL) | (self.seen < _FULL)).any(2)
 
 
+class _Overlay(NamedTuple):
+    """A line: seen = (1 - opacity cover) picture + cover tone."""
+
+    cover: Cover
+    left: float  # where it ends, in pixels from its middle
+    right: float
+    opacity: float
+    tone: np.ndarray  # (3,)
+
+
 def heal(frames: Sequence[tuple[np.ndarray, int]], scratch: Scratch) -> list[Healed]:
     """The pixels of frames without a scratch.
 
@@ -71,27 +81,27 @@ def heal(frames: Sequence[tuple[np.ndarray, int]], scratch: Scratch) -> list[Hea
     clear = (_REACH - _FLANK) * scale + 0.5
     above = [s.seen - _between(s, -clear, clear, 2 * scale) for s in strips]
     cover, left, right = _coverage([s.away for s in strips], above, scratch)
-    behind = [_between(s, left - 0.5, right + 0.5, 2) for s in strips]
-    opacity, tone = _overlay(strips, behind, cover, left, right)
-    return [
-        _healed(rows, s, b, cover, (left, right), opacity, tone, scale) for s, b in zip(strips, behind, strict=True)
-    ]
+    left, right = left - 0.5, right + 0.5
+    behind = [_between(s, left, right, 2) for s in strips]
+    laid = _Overlay(cover, left, right, *_opacity(strips, behind, cover, left, right))
+    return [_healed(rows, s, b, laid, scale) for s, b in zip(strips, behind, strict=True)]
 
 
-def _healed(rows, strip: _Strip, behind: np.ndarray, cover: Cover, ends, opacity: float, tone, scale: int) -> Healed:
-    covered = cover(strip.away)
-    laid = covered[..., None] * (tone - opacity * behind)
+def _healed(rows: np.ndarray, strip: _Strip, behind: np.ndarray, line: _Overlay, scale: int) -> Healed:
+    """A strip without a line; behind: (rows, k, 3), what both sides say of what it hides."""
+    covered = line.cover(strip.away)
+    laid = covered[..., None] * (line.tone - line.opacity * behind)
     strength = ((strip.seen - behind) * laid).sum((1, 2)) / np.maximum((laid * laid).sum((1, 2)), 1e-8)
     strength = _running_median(strength, _ALONG * scale)
-    through = 1 - strength[:, None] * opacity * covered
-    lifted = strip.seen - strength[:, None, None] * covered[..., None] * tone
+    through = 1 - strength[:, None] * line.opacity * covered
+    lifted = strip.seen - strength[:, None, None] * covered[..., None] * line.tone
     lifted /= np.maximum(through, _CLEAR)[..., None]
     # What is white or black in the line may have been anything.
     full = strip.full & (covered > _EDGE)
     share = np.clip((through - _CLEAR) / (1 - _CLEAR), 0, 1) * (1 - cv2.blur(full.astype(np.float32), (1, 5)))
-    joined = _joined(strip, ends[0] - 0.5, ends[1] + 0.5, scale) if share.min() < 0.9 else behind
+    joined = _joined(strip, line.left, line.right, scale) if share.min() < 0.9 else behind
     pixels = share[..., None] * lifted + (1 - share[..., None]) * joined
-    inside = (strip.away > ends[0] - 0.5) & (strip.away < ends[1] + 0.5)
+    inside = (strip.away > line.left) & (strip.away < line.right)
     there = inside & (strength > _GONE * np.median(strength))[:, None]
     # Joined pixels are means of two or more, with about a third of the grain's variance.
     lacking = 1 - np.square(share) - 0.35 * np.square(1 - share)
@@ -194,7 +204,7 @@ def _reached(shape: np.ndarray) -> int:
     return int(over[0]) - 1 if len(over) else len(shape) - 1
 
 
-def _overlay(
+def _opacity(
     strips: Sequence[_Strip], behind: Sequence[np.ndarray], cover: Cover, left: float, right: float
 ) -> tuple[float, np.ndarray]:
     """Opacity of a line where it covers most, and the tone that it adds there, (3,)."""
@@ -208,12 +218,12 @@ def _overlay(
     )
     cover = np.concatenate([c[k] for c, k in zip(covers, core, strict=True)])
     # What is behind is only interpolated, which alone makes the slope less than 1; beside the line it is as much less.
-    width = right - left + 1
+    width = right - left
     usual = []
     for side in (-1, 1):
         moved = [s._replace(away=s.away - side * (width + 2)) for s in strips]
         truth = np.concatenate([s.seen[np.abs(s.away) < 0.5].mean(1) for s in moved])
-        guess = np.concatenate([_between(s, left - 0.5, right + 0.5, 2)[np.abs(s.away) < 0.5].mean(1) for s in moved])
+        guess = np.concatenate([_between(s, left, right, 2)[np.abs(s.away) < 0.5].mean(1) for s in moved])
         if len(truth):
             usual.append(_slope(guess, truth))
     slope = _slope(under.mean(1), seen.mean(1)) / np.clip(max(usual, default=1), 0.5, 1)

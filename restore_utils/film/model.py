@@ -149,7 +149,7 @@ class Film(FrameModel):
         if again is not made:  # a blotch so large that it passed for flicker in part: now all of it can be seen
             made = again
             found, mask = self._look(made, turns)
-        mask[movers(mask, made)] = 0
+        mask[movers(mask, made, middle, others)] = 0
         share = np.maximum(mask, healed)
         if state.border:
             left, top, right, bottom = state.border

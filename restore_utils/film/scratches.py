@@ -31,7 +31,7 @@ _ENTRIES = 12  # bands of other frames in which it has, at least
 _FREE, _SHORTER = 2.4, 1.3  # evidence per band there of a scratch; how much more of one that is nearly nothing, beside
 # one of the whole height. What belongs to the scene stays below 2.3, but of many short things some do not.
 _CARRIED = 2.5  # evidence per band at which a line has moved with the scene
-_SPEED, _SWAY = 0.4, 0.35  # pixels a frame, and how far from an even way, as a share of the way: a post moves so
+_SPEED, _SWAY = 0.7, 0.25  # pixels a frame, and how far from an even way, as a share of the way: a post moves so
 # Where it stands still
 _REST = 2  # pixels that a line may move about
 _WHOLE, _STEADY = 0.88, 0.95  # share of the best score possible, and of the height
