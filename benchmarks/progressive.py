@@ -2,15 +2,16 @@
 
     python -m benchmarks.progressive --pairs DIR [--seeds 2] [--steps 240] [--plot docs/progressive.png]
 
-Both begin with the same random network, see the same pairs in the same order with a one-cycle rate, and are measured on
-the same held pictures at the full size. Time is that of one processor core spent in training, without measuring, so
-that other work on the machine does not count. The answer is the time that the growing run takes to the fixed run's
-last loss, as a share of the fixed run's time.
+Both begin with the same random network, that of the preset quick, see the same pairs in the same order with a one-cycle
+rate, and are measured on the same held pictures at the full size. Time is that of one processor core spent in training,
+without measuring, so that other work on the machine does not count. The answer is the time that the growing run takes
+to the fixed run's last loss, as a share of the fixed run's time.
 """
 
 import argparse
 import time
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from restore_utils.train.data import batches, find_pairs
 from restore_utils.train.measure import measure
 from restore_utils.train.pretrained import prepare
 from restore_utils.train.run import Leg, Run
-from restore_utils.train.stages import Preset, Stage
+from restore_utils.train.stages import PRESETS, Stage
 
 FULL, BATCH, RATE = 128, 8, 1e-3
 GROWING = ((64, 0.4), (96, 0.3), (128, 0.3))  # size, share of the pictures that the fixed run sees
@@ -29,7 +30,7 @@ MEASURES = 8  # along a run
 
 def run(pairs, stages: list[Stage], steps: list[int], seed: int) -> list[tuple[float, float, float]]:
     """(seconds of training, loss, PSNR) of held pictures at the full size, along a run."""
-    preset = Preset(tuple(stages), encoder="resnet18", zoom=8.0)
+    preset = replace(PRESETS["quick"], stages=tuple(stages))
     legs = [Leg(n, 0, stage, count, ()) for n, (stage, count) in enumerate(zip(stages, steps, strict=True))]
     course = Run(preset, legs, torch.device("cpu"), seed)
     prepare(course, "structural", False, None)
