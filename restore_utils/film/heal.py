@@ -132,15 +132,22 @@ def _strip(picture: np.ndarray, rows: np.ndarray, middle: np.ndarray, scratch: S
     grey = seen.mean(2)
     grey = grey - (grey[:, : _FLANK * scale].mean(1) + grey[:, -_FLANK * scale :].mean(1))[:, None] / 2
     grey = np.maximum(-grey if scratch.dark else grey, 0)
-    near = np.abs(offsets) <= _NEAR * scale
     size = BAND * scale
     bands = len(rows) // size
-    line = np.median(grey[: bands * size, near].reshape(bands, size, -1), axis=1)
-    line = np.maximum(line - 0.4 * line.max(1, keepdims=True), 0)
-    off = (line * offsets[near]).sum(1) / np.maximum(line.sum(1), 1e-6)
+    line = np.median(grey[: bands * size].reshape(bands, size, -1), axis=1)
+    off = _middles(line, offsets, np.zeros(bands), _NEAR * scale)
+    # One found near the rim of what was looked at may lie beyond it.
+    off = np.where(np.abs(off) > scale, _middles(line, offsets, off, _NEAR * scale), off)
     off = np.median([np.r_[off[:1], off[:-1]], off, np.r_[off[1:], off[-1:]]], axis=0)
     middle = centre + np.interp(np.arange(len(rows)), (np.arange(bands) + 0.5) * size - 0.5, off)
     return _Strip(seen, columns, centre[:, None] + offsets - middle[:, None])
+
+
+def _middles(line: np.ndarray, offsets: np.ndarray, about: np.ndarray, reach: float) -> np.ndarray:
+    """Centre of gravity of what sticks out most in each band of line (bands, k), within reach of a place, (bands,)."""
+    near = np.where(np.abs(offsets - about[:, None]) <= reach, line, 0)
+    near = np.maximum(near - 0.4 * near.max(1, keepdims=True), 0)
+    return (near * offsets).sum(1) / np.maximum(near.sum(1), 1e-6)
 
 
 def _ends(strip: _Strip, left: float, right: float, width: int) -> tuple[np.ndarray, np.ndarray]:

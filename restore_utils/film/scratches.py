@@ -140,11 +140,11 @@ class Scratches:
                 if shown.mean() < _THERE:
                     break
                 shifts[m] = shift
-                off = np.abs(np.median(x - start, axis=1) - shift) > _ASIDE * width / 640
+                scene = np.median(x - start, axis=1)
+                off = np.abs(scene - shift) > _ASIDE * width / 640
                 moved |= off
                 evident.append(shown[off])
-                carried = path.columns + np.median(x - start, axis=1)
-                along.append(_at(self._see(m).lines[int(dark)], path.bands, carried)[off])
+                along.append(_at(self._see(m).lines[int(dark)], path.bands, path.columns + scene)[off])
         entries, along = np.concatenate([*evident, []]), np.concatenate([*along, []])
         if len(entries) < _ENTRIES or along.mean() > _CARRIED or _steady(shifts):
             return shifts, float(moved.mean()), 0.0
