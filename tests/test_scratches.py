@@ -94,6 +94,26 @@ def test_lines_of_the_scene_are_left_alone(scene):
     assert not any(found(once, n) for n in range(COUNT))
 
 
+def test_someone_who_walks_beside_a_line_makes_no_scratch_of_it():
+    wall, coat = moving(1, 2 * WIDTH, HEIGHT)[0], moving(1, WIDTH, HEIGHT, speed=(90, 0)).flip(-1)[0]
+    frames = wall[..., :WIDTH].repeat(COUNT, 1, 1, 1) + 0.25 * line(0, 150)
+    for n in range(COUNT):
+        left, right = 60 + 8 * n, 147
+        frames[n, :, 10:230, left:right] = coat[:, 10:230, : right - left]
+    assert not any(found(frames, n) for n in range(COUNT))
+
+
+def test_one_frame_does_not_decide(scene, monkeypatch):
+    dirty, _ = scratched(scene, 1.0, 0.4)
+    look = Scratches._look
+    monkeypatch.setattr(Scratches, "_look", lambda self, n: [] if n == 4 else look(self, n))
+    (scratch,) = found(dirty, 4)
+    assert np.abs(scratch.columns - 150 - 0.7 * np.sin(1.3 * 4)).max() < 2
+    assert scratch.shifts[4] == 0
+    monkeypatch.setattr(Scratches, "_look", lambda self, n: look(self, n) if n == 4 else [])
+    assert not any(found(dirty, n) for n in range(COUNT))
+
+
 def test_in_a_still_scene_only_what_crosses_things_is_believed():
     steps = torch.linspace(0.2, 0.7, 6).repeat_interleave(HEIGHT // 6)[:, None].expand(HEIGHT, WIDTH)
     grain = torch.from_numpy(np.random.default_rng(3).normal(0, 0.004, (COUNT, 1, HEIGHT, WIDTH)).astype(np.float32))

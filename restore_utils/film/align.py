@@ -184,6 +184,7 @@ def _flows(middle: View, neighbours: Sequence[View | None], hidden: np.ndarray |
         return [np.zeros((height, width, 2), np.float32)] * len(neighbours)
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     dis.setFinestScale(1)
+    dis.setVariationalRefinementIterations(2)  # without, dirt bends the flow more
     flows = [None if other is None else dis.calc(middle.small, other.small, None) for other in neighbours]
     spike = np.zeros((height, width), np.uint8) if hidden is None else hidden[::2, ::2].astype(np.uint8)
     near = [s for s in (1, 2) if flows[s] is not None]

@@ -19,6 +19,7 @@ from restore_utils.film.scratches import Scratch
 _REACH = 14  # pixels of a reduced picture on both sides of the middle of a line
 _FLANK = 4  # of them, outermost, that are the scene
 _FINE = 0.25  # pixels: steps in which the coverage across is measured
+_SOME = 160  # rows of a frame that are enough to measure a line by
 _ENOUGH = 40  # pixels from which a median of coverage is taken
 _EDGE = 0.1  # of the highest coverage: where a line ends across
 _RISE = 0.25  # of the highest coverage: more of a rise is the next thing
@@ -52,6 +53,15 @@ class _Strip(NamedTuple):
     columns: np.ndarray  # (rows, 2 reach + 1), in the frame
     away: np.ndarray  # (rows, 2 reach + 1), pixels from the middle of the line
 
+    def every(self, step: int) -> "_Strip":
+        """Every so many of its rows."""
+        return _Strip(*(x[::step] for x in self))
+
+    def about(self, left: float, right: float) -> "_Strip":
+        """Its columns that lie between two distances from the middle in any row, and three more on both sides."""
+        used = np.flatnonzero(((self.away > left) & (self.away < right)).any(0))
+        return _Strip(*(x[:, max(used[0] - 3, 0) : used[-1] + 4] for x in self))
+
     @property
     def full(self) -> np.ndarray:
         """(rows, 2 reach + 1) bool: so near to black or white that nothing can be told of what is behind."""
@@ -79,16 +89,17 @@ def heal(frames: Sequence[tuple[np.ndarray, int]], scratch: Scratch) -> list[Hea
     rows, middle = _course(scratch, frames[0][0].shape[0])
     strips = [_strip(picture, rows, middle + by, scratch) for picture, by in frames]
     clear = (_REACH - _FLANK) * scale + 0.5
-    above = [s.seen - _between(s, -clear, clear, 2 * scale) for s in strips]
-    cover, left, right = _coverage([s.away for s in strips], above, scratch)
+    some = [s.every(max(1, len(rows) // _SOME)) for s in strips]
+    above = [s.seen - _between(s, -clear, clear, 2 * scale) for s in some]
+    cover, left, right = _coverage([s.away for s in some], above, scratch)
     left, right = left - 0.5, right + 0.5
-    behind = [_between(s, left, right, 2) for s in strips]
-    laid = _Overlay(cover, left, right, *_opacity(strips, behind, cover, left, right))
-    return [_healed(rows, s, b, laid, scale) for s, b in zip(strips, behind, strict=True)]
+    laid = _Overlay(cover, left, right, *_opacity(some, cover, left, right))
+    return [_healed(rows, s.about(left, right), laid, scale) for s in strips]
 
 
-def _healed(rows: np.ndarray, strip: _Strip, behind: np.ndarray, line: _Overlay, scale: int) -> Healed:
-    """A strip without a line; behind: (rows, k, 3), what both sides say of what it hides."""
+def _healed(rows: np.ndarray, strip: _Strip, line: _Overlay, scale: int) -> Healed:
+    """A strip without a line."""
+    behind = _between(strip, line.left, line.right, 2)
     covered = line.cover(strip.away)
     laid = covered[..., None] * (line.tone - line.opacity * behind)
     strength = ((strip.seen - behind) * laid).sum((1, 2)) / np.maximum((laid * laid).sum((1, 2)), 1e-8)
@@ -211,10 +222,9 @@ def _reached(shape: np.ndarray) -> int:
     return int(over[0]) - 1 if len(over) else len(shape) - 1
 
 
-def _opacity(
-    strips: Sequence[_Strip], behind: Sequence[np.ndarray], cover: Cover, left: float, right: float
-) -> tuple[float, np.ndarray]:
+def _opacity(strips: Sequence[_Strip], cover: Cover, left: float, right: float) -> tuple[float, np.ndarray]:
     """Opacity of a line where it covers most, and the tone that it adds there, (3,)."""
+    behind = [_between(s, left, right, 2) for s in strips]
     covers = [cover(s.away) for s in strips]
     core = [c > 0.7 for c in covers]
     known = [k & ~s.full for k, s in zip(core, strips, strict=True)]

@@ -80,28 +80,33 @@ def paths(lines: np.ndarray, shortest: int) -> list[Path]:
     bands, width = lines.shape
     gain = lines - PRICE
     total, back = np.maximum(gain, 0), np.zeros((bands, width), np.int8)
-    bends = np.arange(-_BEND, _BEND + 1)
+    start = np.arange(bands * width).reshape(bands, width)  # of the path that ends in a place
+    above = np.full(width + 2 * _BEND, -np.inf, np.float32)
     for b in range(1, bands):
-        above = np.pad(total[b - 1], _BEND, constant_values=-np.inf)
-        ways = np.stack([above[_BEND + d : _BEND + d + width] - _BENT * abs(d) for d in bends])
-        choice = ways.argmax(0)
-        total[b] = np.maximum(gain[b] + ways[choice, np.arange(width)], 0)
-        back[b] = bends[choice]
+        above[_BEND : _BEND + width] = total[b - 1]
+        best = above[_BEND : _BEND + width].copy()
+        for bend in (*range(-_BEND, 0), *range(1, _BEND + 1)):
+            way = above[_BEND + bend : _BEND + bend + width] - _BENT * abs(bend)
+            back[b][way > best] = bend
+            np.maximum(best, way, out=best)
+        start[b] = np.where(best > 0, start[b - 1][np.arange(width) + back[b]], start[b])
+        total[b] = np.maximum(gain[b] + best, 0)
     left, found = total.copy(), []
+    near = np.arange(-_APART, _APART + 1)
+    going, bent = (total > 0).tolist(), back.tolist()  # to walk along, lists are much faster than arrays
     while len(found) < _MOST:
         bottom, x = np.unravel_index(left.argmax(), left.shape)
         score = float(left[bottom, x])
         if score < _SCORE * shortest:
             break
-        columns, b = [x], bottom
-        while b and total[b - 1, x + back[b, x]] > 0:
-            x = x + back[b, x]
+        columns, b = [int(x)], int(bottom)
+        while b and going[b - 1][columns[-1] + bent[b][columns[-1]]]:
+            columns.append(columns[-1] + bent[b][columns[-1]])
             b -= 1
-            columns.append(x)
-        path = Path(score, int(b), np.array(columns[::-1]))
+        path = Path(score, b, np.array(columns[::-1]))
         crossing = not left[path.bands, path.columns].all()
-        for row, column in zip(path.bands, path.columns):
-            left[row, max(column - _APART, 0) : column + _APART + 1] = 0
+        left[start == start[bottom, x]] = 0  # the rest would cross it
+        left[path.bands[:, None], np.clip(path.columns[:, None] + near, 0, width - 1)] = 0
         if not crossing and len(columns) >= shortest and score >= _SCORE * len(columns):
             found.append(path)
     return found

@@ -23,7 +23,7 @@ from restore_utils.film.align import View, Window, choose, lay, relit, sides, vi
 from restore_utils.film.heal import heal
 from restore_utils.film.mask import GivenMask
 from restore_utils.film.movers import movers
-from restore_utils.film.scratches import WINDOW, Scratch, Scratches
+from restore_utils.film.scratches import REACH, Scratch, Scratches
 from restore_utils.precision import training_dtype
 from restore_utils.stream import FrameModel, Result, Shot
 
@@ -66,7 +66,7 @@ class Film(FrameModel):
     found and healed before (film.scratches, film.heal), so that the network sees frames without them.
     """
 
-    before = after = WINDOW
+    before = after = REACH
     multiple_of = 16
     memory_per_pixel = 100  # besides some 400 in all, whatever the run's length
 

@@ -2,9 +2,9 @@
 
 A scratch that runs along the film stands at the same place in frame after frame, so other frames do not show what it
 hides, and FilmNet, which trusts other frames, leaves it. But it does not move with what is behind it: a line is a
-scratch when it is still there where the scene has moved on beneath it (Newson et al. 2014 tell them apart so, too). In
-a scene that stands still, only what runs through the whole height, across different things, and lets them show through
-or hides them alike is believed to be one.
+scratch when it is still there where the scene has moved on beneath it, on both sides (Newson et al. 2014 tell them
+apart so, too). In a scene that stands still, only what runs through the whole height, across different things, and
+lets them show through or hides them alike is believed to be one.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,8 @@ import numpy as np
 
 from restore_utils.film.lines import BAND, CAP, PRICE, Evidence, Path, evidence, paths
 
-WINDOW = 5  # frames on each side in which a line is followed
+_WINDOW = 5  # frames on each side in which a line is followed
+REACH = _WINDOW + 1  # frames on each side that are looked at
 _FEWEST, _SHORTEST = 12, 0.25  # bands of a picture or a line, and share of the height: below, nothing is told
 _MARGIN = 8  # pixels at the left and right edge in which nothing is told, and within which two lines are one
 # Following a line
@@ -27,6 +28,9 @@ _ASIDES = np.array([*range(-28, -9, 3), *range(10, 29, 3)], np.float32)  # pixel
 _SLOPE = 1.0  # grey levels a pixel of the reduced picture: less shows no motion, it may be grain
 _ASIDE = 3  # pixels of a picture of 640 that the scene must have moved beneath a line to tell them apart
 _MOVED = 0.6  # share of bands in which it has, or the scene counts as standing still
+_STOOD, _PLAIN = 0.4, 2.0  # of the change that such a motion would make: less tells that there was none; grey levels of
+# it below which nothing is told
+_CHANGE, _BOTH = 4.0, 0.35  # grey levels by which a side has changed; share of the bands of one side that the other has
 _ENTRIES = 12  # bands of other frames in which it has, at least
 _FREE, _SHORTER = 2.4, 1.3  # evidence per band there of a scratch; how much more of one that is nearly nothing, beside
 # one of the whole height. What belongs to the scene stays below 2.3, but of many short things some do not.
@@ -52,9 +56,14 @@ class Scratch(NamedTuple):
     shifts: dict[int, int]  # frame number: pixels to the right of here; of those frames that show it, and this one
     scale: int  # of the picture in which it was found: its width and place are known to so many pixels
 
+    def seen_from(self, n: int) -> "Scratch":
+        """The same as a line of another of its frames."""
+        by = self.shifts[n]
+        return self._replace(columns=self.columns + by, shifts={m: shift - by for m, shift in self.shifts.items()})
+
 
 class Scratches:
-    """The scratches of a shot's frames, each found from the WINDOW frames on both sides of it.
+    """The scratches of a shot's frames, each found from the REACH frames on both sides of it.
 
     Args:
         frame: gives a frame of the shot by number, (H, W) float32 [0, 1], the mean of its channels; H and W multiples
@@ -69,11 +78,28 @@ class Scratches:
         self.frame, self.first, self.stop, self.margins = frame, first, stop, margins
         self._seen: dict[int, Evidence] = {}
         self._flows: dict[tuple[int, int], np.ndarray] = {}
+        self._found: dict[int, list[Scratch]] = {}
 
     def of(self, n: int) -> list[Scratch]:
-        """Those of frame n. Frames are to be asked for in rising order, for what is seen of earlier ones is dropped."""
-        self._seen = {m: e for m, e in self._seen.items() if m >= n - WINDOW}
-        self._flows = {pair: flow for pair, flow in self._flows.items() if min(pair) >= n - WINDOW}
+        """Those of frame n. Frames are to be asked for in rising order, for what is seen of earlier ones is dropped.
+
+        What is taken for one in a single frame is none, and one that is missed in a single frame is still there.
+        """
+        self._seen = {m: e for m, e in self._seen.items() if m >= n - REACH}
+        self._flows = {pair: flow for pair, flow in self._flows.items() if min(pair) >= n - REACH}
+        self._found = {m: found for m, found in self._found.items() if m >= n - 1}
+        here, before, after = (self._in(m) for m in (n, n - 1, n + 1))
+        kept = [s for s in here if _again(s, n - 1, before) or _again(s, n + 1, after)]
+        missed = [s.seen_from(n) for s in before if n in s.shifts]
+        return kept + [s for s in missed if _again(s, n + 1, after) and not _again(s, n, kept)]
+
+    def _in(self, n: int) -> list[Scratch]:
+        """What is taken for scratches in frame n by itself; none beyond the shot."""
+        if n not in self._found:
+            self._found[n] = self._look(n) if self.first <= n < self.stop else []
+        return self._found[n]
+
+    def _look(self, n: int) -> list[Scratch]:
         here = self._see(n)
         bands, width = here.grey.shape
         if bands < _FEWEST or width < 8 * _MARGIN or self.stop - self.first < 3:
@@ -123,13 +149,14 @@ class Scratches:
         here = self._see(n)
         width = here.grey.shape[1]
         shifts, moved, evident, along = {n: 0}, np.zeros(len(path.columns), bool), [], []
+        changed = np.zeros(2, int)  # entries with another scene left of the line, and right of it
         for way in (-1, 1):
             shift, m = 0, n
             # The scene on both sides of the line, at a few places in each band.
             x = path.columns[:, None] + _ASIDES
             y = np.repeat(path.bands[:, None] * BAND + BAND // 2, len(_ASIDES), 1).astype(np.float32)
             start = x
-            while self.first <= m + way < self.stop and abs(m + way - n) <= WINDOW:
+            while self.first <= m + way < self.stop and abs(m + way - n) <= _WINDOW:
                 flow = self._flow(m, m + way)
                 m += way
                 step = flow[
@@ -142,11 +169,17 @@ class Scratches:
                 shifts[m] = shift
                 scene = np.median(x - start, axis=1)
                 off = np.abs(scene - shift) > _ASIDE * width / 640
+                if not off.any():
+                    continue
+                standing, change = _beneath(here.small, self._see(m).small, path, shift, scene)
+                off &= ~standing
+                changed += (change[off] > _CHANGE).sum(0)
                 moved |= off
                 evident.append(shown[off])
                 along.append(_at(self._see(m).lines[int(dark)], path.bands, path.columns + scene)[off])
         entries, along = np.concatenate([*evident, []]), np.concatenate([*along, []])
-        if len(entries) < _ENTRIES or along.mean() > _CARRIED or _steady(shifts):
+        one_sided = changed.min() < _BOTH * changed.max()  # it is the rim of something that stands
+        if len(entries) < _ENTRIES or along.mean() > _CARRIED or one_sided or _steady(shifts):
             return shifts, float(moved.mean()), 0.0
         return shifts, float(moved.mean()), float(entries.mean())
 
@@ -161,6 +194,28 @@ def _trusted(flow: np.ndarray, picture: np.ndarray) -> np.ndarray:
     return (flow * weight + around) / (weight + 1)
 
 
+def _beneath(
+    here: np.ndarray, there: np.ndarray, path: Path, shift: int, scene: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """In which bands a side of a line has stayed with it, although the flow says that it moved by `scene` pixels, since
+    a person who walks by takes the flow of the wall along, (bands,) bool.
+
+    And by how much each side has changed, (bands, 2), in grey levels.
+    """
+    height, width = here.shape
+    rows = np.clip(path.bands[:, None] * BAND // 4 + np.arange(BAND // 4), 0, height - 1)[..., None]
+
+    def at(picture: np.ndarray, by: np.ndarray | int) -> np.ndarray:
+        columns = (path.columns + by)[:, None] + _ASIDES
+        return picture[rows, np.clip(columns / 4, 0, width - 1).astype(int)[:, None]].astype(np.float32)
+
+    seen = at(there, shift) - at(here, 0)
+    seen -= np.median(seen)  # flicker
+    meant = at(here, shift - scene) - at(here, 0)
+    seen, meant = (np.abs(x).reshape(len(x), -1, 2, len(_ASIDES) // 2).mean((1, 3)) for x in (seen, meant))
+    return ((seen < _STOOD * meant) & (meant > _PLAIN)).any(1), seen
+
+
 def _steady(shifts: dict[int, int]) -> bool:
     """Whether a line moves on at one speed, as a post nearer than the scene does; scratches stay or sway."""
     frames, at = np.array(list(shifts)), np.array(list(shifts.values()))
@@ -170,22 +225,19 @@ def _steady(shifts: dict[int, int]) -> bool:
 
 def _at(lines: np.ndarray, bands: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """The best evidence within two pixels of columns (k,) of bands (k,)."""
-    wide = cv2.dilate(lines[bands], np.ones((1, 5), np.uint8))
-    return wide[np.arange(len(bands)), np.clip(np.round(columns).astype(int), 0, lines.shape[1] - 1)]
+    near = np.round(columns).astype(int)[:, None] + np.arange(-2, 3)
+    return lines[bands[:, None], np.clip(near, 0, lines.shape[1] - 1)].max(1)
 
 
 def _nearest(lines: np.ndarray, path: Path, shift: int) -> tuple[int, np.ndarray]:
     """By how much a path must be shifted to lie on the line of another frame, and the evidence there, of each band."""
-    wide = cv2.dilate(lines[path.bands], np.ones((1, 3), np.uint8))
-    best, where, shown = -np.inf, shift, np.zeros(len(path.columns), np.float32)
-    for step in range(-_DRIFT, _DRIFT + 1):
-        columns = path.columns + shift + step
-        inside = (columns >= 0) & (columns < lines.shape[1])
-        found = np.where(inside, wide[np.arange(len(columns)), np.clip(columns, 0, lines.shape[1] - 1)], 0)
-        middle = np.where(inside, lines[path.bands, np.clip(columns, 0, lines.shape[1] - 1)], 0)
-        if (worth := found.mean() + 0.25 * middle.mean() - 0.05 * abs(step)) > best:
-            best, where, shown = worth, shift + step, found
-    return where, shown
+    steps = np.arange(-_DRIFT, _DRIFT + 1)
+    columns = path.columns[:, None] + shift + np.arange(-_DRIFT - 1, _DRIFT + 2)
+    at = lines[path.bands[:, None], np.clip(columns, 0, lines.shape[1] - 1)]
+    at = np.where((columns >= 0) & (columns < lines.shape[1]), at, 0)
+    shown = np.maximum(np.maximum(at[:, :-2], at[:, 1:-1]), at[:, 2:])
+    best = np.argmax(shown.mean(0) + 0.25 * at[:, 1:-1].mean(0) - 0.05 * np.abs(steps))
+    return shift + int(steps[best]), shown[:, best]
 
 
 def _about(path: Path, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -218,6 +270,18 @@ def _beside(path: Path, other: Path) -> bool:
     """Whether two lines are so near to each other that they are one."""
     _, here, there = np.intersect1d(path.bands, other.bands, return_indices=True)
     return bool(len(here)) and np.median(np.abs(path.columns[here] - other.columns[there])) < _MARGIN
+
+
+def _again(scratch: Scratch, n: int, found: list[Scratch]) -> bool:
+    """Whether a scratch is among those found in frame n."""
+    if n not in scratch.shifts:
+        return False
+    for other in found:
+        _, here, there = np.intersect1d(scratch.rows, other.rows, return_indices=True)
+        apart = scratch.columns[here] + scratch.shifts[n] - other.columns[there]
+        if len(here) and np.median(np.abs(apart)) < _MARGIN * scratch.scale:
+            return True
+    return False
 
 
 def _scratch(path: Path, dark: bool, shifts: dict[int, int], scale: int) -> Scratch:
