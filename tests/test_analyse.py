@@ -126,9 +126,29 @@ def test_repeated_frames_are_known_also_when_compressed(tmp_path):
 
 
 def test_repeats_are_told_from_stillness_by_what_is_around():
-    assert repeated(np.array([255, 9, 1.2, 8, 9, 1.0, 8, 9, 1.1, 8])).tolist() == [n in (2, 5, 8) for n in range(10)]
-    assert not repeated(np.full(20, 1.2)).any()
-    assert repeated(np.full(20, 0.1)).all()
+    alike, still = np.full(20, 9.0), np.ones(20, bool)
+    seen = repeated(np.array([255, 9, 1.2, 8, 9, 1.0, 8, 9, 1.1, 8]), alike[:10], still[:10])
+    assert seen.tolist() == [n in (2, 5, 8) for n in range(10)]
+    assert not repeated(np.full(20, 1.2), alike, still).any()
+    assert repeated(np.full(20, 0.1), alike, still).all()
+    left = np.array([255.0**2, 30, 9, 28, 40, 15, 31, 28, 2, 0.5])
+    assert repeated(np.full(10, 20), left, still[:10]).tolist() == [n in (2, 9) for n in range(10)]
+    assert not repeated(np.full(10, 20), left, ~still[:10]).any(), "a pan over clean things, between two specks"
+
+
+def test_repeats_in_a_badly_compressed_film_that_weaves(tmp_path):
+    rng = np.random.default_rng(6)
+    base, pictures = scene(3), []
+    for _ in range(24):  # a camera that stands still, a gate that does not, grain and dirt
+        dx, dy = rng.normal(0, 0.6, 2)
+        picture = view(base, 50 + dx, 50 + dy) + rng.normal(0, 5, (HEIGHT, WIDTH))
+        for _ in range(6):
+            cv2.circle(picture, (int(rng.integers(WIDTH)), int(rng.integers(HEIGHT))), 3, 20.0, -1)
+        pictures.append(picture)
+    order = [n for n in range(24) for _ in range(2 if n % 4 == 3 else 1)]
+    expected = np.array([n > 0 and order[n] == order[n - 1] for n in range(len(order))])
+    found = facts(tmp_path / "a.mkv", [pictures[n] for n in order], codec="libx264", crf="30").stats["duplicate"]
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("order", ["tff", "bff", "progressive"])

@@ -19,6 +19,7 @@ from restore_utils.film.align import choose, relit, sides, view, window
 from restore_utils.film.average import average
 from restore_utils.film.decoys import KINDS, draw_things
 from restore_utils.film.mask import GivenMask
+from restore_utils.film.model import soft_mask
 from restore_utils.film.shards import make_shards
 from restore_utils.film.train import train
 from restore_utils.film.windows import Windows
@@ -131,6 +132,17 @@ def test_grey_stays_grey(small, spotted):
     assert mask.any()
     assert torch.equal(frames[:, 0], frames[:, 1])
     assert torch.equal(frames[:, 0], frames[:, 2])
+
+
+def test_the_rim_of_damage_goes_with_it_where_it_shows():
+    chance, apart = np.zeros((9, 9), np.float32), np.zeros((9, 9), np.float32)
+    chance[3:6, 3:6] = 1
+    apart[3:6, 3:7] = 0.2  # smeared to the right
+    mask = soft_mask(chance, apart)
+    assert (mask[3:6, 3:6] == 1).all()
+    assert (mask[3:6, 6] > 0.5).all()
+    mask[3:6, 3:7] = 0
+    assert not mask.any()
 
 
 def test_repeated_frames_are_not_taken_for_neighbours(small, spotted):
@@ -335,8 +347,8 @@ def test_a_large_blotch_is_neither_taken_for_flicker_nor_for_grain():
     made = window(views[2], [views[0], views[1], views[3], views[4]], sides(2, [0, 1, 3, 4]))
     inside = blotch > 0
     light = made.lights[1].beside(inside)
-    assert np.abs(made.lights[1].lift[inside]).max() > 0.1, "the blotch is large enough to pass for flicker"
-    assert np.abs(light.lift[inside]).max() < 0.01
+    assert np.abs(made.lights[1].cells).max() > 0.1, "the blotch is large enough to pass for flicker"
+    assert np.abs(light.cells).max() < 0.01
     sigma, _ = grain.measure(made.planes[[4, 5]] / 6, inside)
     assert sigma == pytest.approx(0.01, rel=0.35)
     again = relit(made, inside)

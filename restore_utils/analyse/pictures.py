@@ -97,6 +97,12 @@ def block_difference(before: np.ndarray, here: np.ndarray) -> float:
     return float(_blocks(cv2.absdiff(before, here)).max())
 
 
+def residual(before: np.ndarray, here: np.ndarray, gain: float, offset: float) -> float:
+    """Mean square of what an aligned frame, brought to the brightness of the next, differs from it, in grey levels."""
+    one, other = (middle(p).astype(np.float32) for p in (before, here))
+    return float(np.square(other - gain * one - 255 * offset).mean())
+
+
 def dirt(before: np.ndarray, here: np.ndarray, after: np.ndarray) -> float:
     """Share of the picture that stands out from both aligned neighbours where these agree."""
     box = np.ones((3, 3), np.uint8)

@@ -24,6 +24,14 @@ SAME = 0.4
 """Grey levels of 255: the largest mean difference of a block between two frames that are surely the same picture."""
 NEARLY_SAME = 3.0
 """The same where the frames around differ five times as much: a repeat that was compressed again."""
+AGAIN = 0.35
+"""Of what is left between frames when motion and light are made alike: the most, against the frame before and the frame
+after, that a repeat leaves. Grain and dirt are new in every other frame."""
+STILL = 0.15
+"""Pixels of the small picture by which a repeat seems to move at most."""
+
+FIRST = (0.0, 0.0, 1.0, 0.0, 255.0, 255.0**2)
+"""What is measured between frames, of a frame that none is before: motion, gain, offset, difference, residual."""
 
 
 def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = None) -> Analysis:
@@ -90,7 +98,7 @@ class _Survey:
         self.cuts.add(gray)
         self._light.extend(_light(gray))
         if self._before is None:
-            self._pairs.extend((0, 0, 1, 0, 255))
+            self._pairs.extend(FIRST)
         else:
             self._pair(self._before, gray)
         if self._summed == 0 or gray.mean() > 24:
@@ -103,7 +111,8 @@ class _Survey:
         dx, dy = pictures.global_motion(before, here)
         aligned = pictures.shifted(before, dx, dy)
         gain, offset = pictures.exposure(aligned, here)
-        self._pairs.extend((dx, dy, gain, offset, pictures.block_difference(before, here)))
+        left = pictures.residual(aligned, here, gain, offset)
+        self._pairs.extend((dx, dy, gain, offset, pictures.block_difference(before, here), left))
         if self._aligned is not None:
             self._dirt.append(pictures.dirt(self._aligned, before, pictures.shifted(here, -dx, -dy)))
         else:
@@ -115,10 +124,11 @@ class _Survey:
         light = np.frombuffer(self._light, np.float32).reshape(self.count, -1)
         pairs = np.frombuffer(self._pairs, np.float32).reshape(self.count, -1).copy()
         dirt = np.append(np.frombuffer(self._dirt, np.float32), 0.0)[: self.count].astype(np.float32)
+        still = np.hypot(pairs[:, 0], pairs[:, 1]) < STILL
         pairs[:, 0] *= self.full[0] / self.size[0]
         pairs[:, 1] *= self.full[1] / self.size[1]
         starts = [first for first, _ in self.cuts.shots()]
-        pairs[starts] = (0, 0, 1, 0, 255)
+        pairs[starts] = FIRST
         dirt[starts] = 0
         dirt[[first - 1 for first in starts if first]] = 0
         return {
@@ -127,7 +137,7 @@ class _Survey:
             "luma_percentiles": light[:, 2:].copy(),
             "exposure": pairs[:, 2:4].copy(),
             "motion": pairs[:, :2].copy(),
-            "duplicate": repeated(pairs[:, 4]),
+            "duplicate": repeated(pairs[:, 4], pairs[:, 5], still),
             "dirt": dirt,
         }
 
@@ -146,13 +156,19 @@ class _Survey:
         return run(columns, width), run(rows, height), run(columns[::-1], width), run(rows[::-1], height)
 
 
-def repeated(differences: np.ndarray, window: int = 12) -> np.ndarray:
-    """Which frames show the same picture as the one before, bool (N,), from the block differences between frames.
+def repeated(differences: np.ndarray, residuals: np.ndarray, still: np.ndarray, window: int = 12) -> np.ndarray:
+    """Which frames show the same picture as the one before, bool (N,).
 
     A repeat that was compressed again differs a little: it counts as one where the frames around differ far more.
+
+    Args:
+        differences: (N,) block differences to the frame before.
+        residuals: (N,) what is left of them, see pictures.residual.
+        still: (N,) bool, nothing has moved as a whole.
     """
     n = len(differences)
-    same = differences < SAME
+    wide = np.pad(residuals, 1, constant_values=np.inf)
+    same = (differences < SAME) | still & (residuals < AGAIN * np.minimum(wide[:-2], wide[2:]))
     for i in np.flatnonzero(~same & (differences < NEARLY_SAME)):
         around = differences[max(0, i - window) : min(n, i + window + 1)]
         around = around[around > 2 * differences[i]]

@@ -35,8 +35,8 @@ class Window(NamedTuple):
     """(SLOTS,) float32: 1 where there is a neighbour of the slot's own side, OTHER one of the other, 0 none."""
     rows: np.ndarray
     """(SLOTS + 1, H / ROWS, W) float32: high-passed luma of middle frame and unaligned neighbours, row averages."""
-    maps: list[np.ndarray | None]
-    """For each slot (H, W, 2) float32: x, y in the neighbour of each of the middle frame's pixels."""
+    flows: list[np.ndarray | None]
+    """For each slot (H / 2, W / 2, 2) float32: x, y from the middle frame to the neighbour, in pixels of half size."""
     lights: list["Light | None"]
     """For each slot what brings the neighbour to the middle frame's brightness."""
 
@@ -45,25 +45,20 @@ class Light(NamedTuple):
     """Brightness of a neighbour against the middle frame: (x + pedestal) * gain - pedestal + lift."""
 
     gain: float
-    lift: np.ndarray  # (H, W) float32, smooth
+    cells: np.ndarray  # (H / _CELL, W / _CELL) float32: the lift, a small picture of it
 
     def beside(self, damage: np.ndarray) -> "Light":
         """The same without the share of damage (H, W; not 0 where there is any): in it, as around it.
 
         A blotch that is large enough passes for flicker, and what is laid over it would keep a shade of it.
         """
-        height, width = damage.shape
-        cells = max(width // _CELL, 1), max(height // _CELL, 1)
-        share = cv2.resize((damage > 0).astype(np.float32), cells, interpolation=cv2.INTER_AREA)
+        share = cv2.resize((damage > 0).astype(np.float32), self.cells.shape[::-1], interpolation=cv2.INTER_AREA)
         # The median and the blur in _lift carry it three cells further.
         trusted = (cv2.dilate(share, np.ones((7, 7), np.uint8)) < _DIRTY).astype(np.float32)
         if trusted.all() or not trusted.any():
             return self
-        seen = cv2.resize(self.lift, cells, interpolation=cv2.INTER_AREA)
-        small = spread(seen, trusted)
-        if np.abs(small - seen).max() < _SHADE:
-            return self
-        return Light(self.gain, cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
+        cells = spread(self.cells, trusted)
+        return self if np.abs(cells - self.cells).max() < _SHADE else Light(self.gain, cells)
 
 
 def relit(window: Window, damage: np.ndarray) -> Window:
@@ -72,10 +67,10 @@ def relit(window: Window, damage: np.ndarray) -> Window:
     if all(new is old for new, old in zip(lights, window.lights, strict=True)):
         return window
     planes = window.planes.copy()
+    height, width = damage.shape
     for plane, old, new in zip(planes[3:7], window.lights, lights, strict=True):
         if new is not None:
-            plane += 6 * (old.lift - new.lift)
-    height, width = damage.shape
+            plane += 6 * _enlarged(old.cells - new.cells, width, height)
     planes[7] = _least([planes[3 + s] for s in (1, 2) if window.valid[s]], height, width)
     planes[8] = _least([planes[3 + s] for s in range(SLOTS) if window.valid[s]], height, width)
     return window._replace(planes=planes, lights=lights)
@@ -84,7 +79,7 @@ def relit(window: Window, damage: np.ndarray) -> Window:
 class View(NamedTuple):
     """What is needed of a frame, wherever it stands in a window; made once per frame."""
 
-    rgb: np.ndarray  # (H, W, 3) float32
+    rgb: np.ndarray  # (H, W, 3) float32; in memory channel by channel is best
     luma: np.ndarray  # (H, W) float32
     small: np.ndarray  # (H / 2, W / 2) uint8
     rows: np.ndarray  # (H / ROWS, W) float32
@@ -93,7 +88,7 @@ class View(NamedTuple):
 def view(rgb: np.ndarray) -> View:
     """Prepare a frame (H, W, 3), float32 RGB [0, 1]; H and W multiples of 16."""
     height, width = rgb.shape[:2]
-    luma = rgb @ _LUMA
+    luma = sum(rgb[..., c] * weight for c, weight in enumerate(_LUMA))
     small = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     high = np.clip(luma - cv2.blur(luma, (31, 1), borderType=cv2.BORDER_REFLECT), -0.06, 0.06)
     rows = cv2.resize(high, (width, height // ROWS), interpolation=cv2.INTER_AREA)
@@ -113,37 +108,33 @@ def window(
     """
     height, width = middle.luma.shape
     flows = _flows(middle, neighbours, hidden)
-    maps, lights = [], []
+    lights: list[Light | None] = []
     planes = np.empty((PLANES, height, width), np.float32)
     differences = planes[3:7]
     for slot, other in enumerate(neighbours):
         if other is None:
-            maps.append(None)
             lights.append(None)
             differences[slot] = 0
             continue
-        place = _full_map(flows[slot], width, height)
+        place = cv2.scaleAdd(_enlarged(flows[slot], width, height), 2, _grid(width, height))
         laid = cv2.remap(other.luma, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         gain = _gain(middle.luma, laid)
         laid += _PEDESTAL  # in place, here and below: new arrays of this size cost more than the sums
         laid *= gain
         laid -= _PEDESTAL
         difference = np.subtract(middle.luma, laid, out=differences[slot])
-        light = Light(gain, _lift(difference))
-        difference -= light.lift
+        lights.append(Light(gain, _lift(difference)))
+        difference -= _enlarged(lights[-1].cells, width, height)
         difference *= 6
-        maps.append(place)
-        lights.append(light)
     np.multiply(middle.luma, 2, out=planes[0])
     planes[0] -= 1
     for plane, channel in ((planes[1], 2), (planes[2], 0)):
-        cv2.extractChannel(middle.rgb, channel, plane)
-        plane -= middle.luma
+        np.subtract(middle.rgb[..., channel], middle.luma, out=plane)
         plane *= 4
     planes[7] = _least([differences[s] for s in (1, 2) if valid[s]], height, width)
     planes[8] = _least([differences[s] for s in range(SLOTS) if valid[s]], height, width)
     rows = [middle.rows, *(np.zeros_like(middle.rows) if v is None else v.rows for v in neighbours)]
-    return Window(planes, valid, np.stack(rows) * 20, maps, lights)
+    return Window(planes, valid, np.stack(rows) * 20, flows, lights)
 
 
 def spread(values: np.ndarray, trusted: np.ndarray) -> np.ndarray:
@@ -154,27 +145,35 @@ def spread(values: np.ndarray, trusted: np.ndarray) -> np.ndarray:
     return np.where(trusted > 0, values, near / np.maximum(weight, 1e-6)).astype(np.float32)
 
 
-def lay(
-    rgb: np.ndarray, place: np.ndarray, light: Light, at: tuple[np.ndarray, np.ndarray] | None = None
-) -> np.ndarray:
-    """A neighbour's pixels at the middle frame's places, at its brightness.
+def lay(rgb: np.ndarray, flow: np.ndarray, light: Light, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """A neighbour's pixels at places of the middle frame, at its brightness.
 
     Args:
         rgb: the neighbour, (H, W, 3) float32.
-        place, light: a Window's map and light of it.
-        at: rows and columns of the places asked for, (K,) each; None: all.
+        flow, light: a Window's for it.
+        rows, columns: the places, (K,) each.
 
     Returns:
-        (H, W, 3) or (K, 3) float32, by cubic interpolation, which keeps grain.
+        (K, 3) float32, by cubic interpolation, which keeps grain.
     """
-    lift = light.lift if at is None else light.lift[at]
-    if at is None:
-        laid = cv2.remap(rgb, place, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    else:  # folded, since OpenCV takes no picture of more than 32,766 rows
-        folded = np.resize(place[at], (-(-len(lift) // _FOLD), _FOLD, 2))
-        laid = cv2.remap(rgb, folded, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        laid = laid.reshape(-1, 3)[: len(lift)]
-    return (laid + _PEDESTAL) * light.gain - _PEDESTAL + lift[..., None]
+    size = rgb.shape[:2]
+    x, y = (2 * _reduced(part, rows, columns, size) for part in cv2.split(flow))
+    x, y = x + columns, y + rows
+    laid = np.stack([_between(rgb[..., c], y, x, cv2.INTER_CUBIC) for c in range(3)], 1)
+    return (laid + _PEDESTAL) * light.gain - _PEDESTAL + _reduced(light.cells, rows, columns, size)[:, None]
+
+
+def _reduced(small: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What a reduced picture (h, w) has at places (K,) of one of full size: as _enlarged, but at these alone."""
+    down, across = (a / b for a, b in zip(small.shape, size, strict=True))
+    return _between(small, (rows + 0.5) * down - 0.5, (columns + 0.5) * across - 0.5, cv2.INTER_LINEAR)
+
+
+def _between(picture: np.ndarray, y: np.ndarray, x: np.ndarray, how: int) -> np.ndarray:
+    """A picture (H, W) at places between its pixels, (K,) each; beyond the border it goes on as at the border."""
+    count = len(x)  # folded, since OpenCV makes no picture of more than 32,766 rows
+    x, y = (np.resize(v.astype(np.float32), (-(-count // _FOLD), _FOLD)) for v in (x, y))
+    return cv2.remap(picture, x, y, how, borderMode=cv2.BORDER_REPLICATE).reshape(-1)[:count]
 
 
 def _flows(middle: View, neighbours: Sequence[View | None], hidden: np.ndarray | None) -> list[np.ndarray | None]:
@@ -223,9 +222,8 @@ def _grid(width: int, height: int) -> np.ndarray:
     return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
 
 
-def _full_map(flow: np.ndarray, width: int, height: int) -> np.ndarray:
-    place = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.scaleAdd(place, 2, _grid(width, height), place)
+def _enlarged(small: np.ndarray, width: int, height: int) -> np.ndarray:
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _gain(middle: np.ndarray, laid: np.ndarray) -> float:
@@ -234,11 +232,10 @@ def _gain(middle: np.ndarray, laid: np.ndarray) -> float:
 
 
 def _lift(difference: np.ndarray) -> np.ndarray:
-    """The smooth part of a difference (H, W): local flicker. Blotches of up to 50 pixels are left out."""
+    """The smooth part of a difference (H, W), reduced: local flicker. Blotches of up to 50 pixels are left out."""
     height, width = difference.shape
     small = cv2.resize(difference, (max(width // _CELL, 1), max(height // _CELL, 1)), interpolation=cv2.INTER_AREA)
-    small = cv2.blur(cv2.medianBlur(small, 5), (3, 3), borderType=cv2.BORDER_REPLICATE)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.blur(cv2.medianBlur(small, 5), (3, 3), borderType=cv2.BORDER_REPLICATE)
 
 
 def _least(differences: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:

@@ -33,6 +33,7 @@ is repaired ever more."""
 
 _LANES = 2  # frames in work at once
 _SMALL = 1 << 20  # pixels of a frame, up to which the network runs in both lanes at once, on half of the cores each
+_LEVEL = 6 / 255  # a grey level in Window.planes
 _GREY = 4 * 1.5 / 255  # a frame whose chroma planes stay below is black and white, and its repairs too
 
 
@@ -97,7 +98,7 @@ class Film(FrameModel):
 
         def seen(n: int | None) -> View | None:
             if n is not None and n not in views:
-                views[n] = view(np.ascontiguousarray(run[n - at].permute(1, 2, 0).cpu().numpy()))
+                views[n] = view(run[n - at].permute(1, 2, 0).cpu().numpy())
             return None if n is None else views[n]
 
         def ready(n: int) -> _Seen:
@@ -175,7 +176,7 @@ class Film(FrameModel):
         repair = weights[:, SLOTS:] * (now + change.numpy().T)
         for slot, other in enumerate(others):
             if other is not None:
-                laid = lay(other.rgb, made.maps[slot], made.lights[slot], places)
+                laid = lay(other.rgb, made.flows[slot], made.lights[slot], *places)
                 repair += weights[:, slot : slot + 1] * laid
         if self.given and not valid.any() and unsure.any():
             # Nor is there a neighbour that shows what was there: what surrounds it must do.
@@ -194,7 +195,7 @@ class Film(FrameModel):
                 *(torch.from_numpy(x)[None].to(self.device, self.dtype) for x in (made.planes, made.valid, made.rows))
             )
             chance = torch.sigmoid(F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float()).cpu().numpy()
-        return found, soft_mask(chance)
+        return found, soft_mask(chance, made.planes[8])
 
     def _grain(self, n: int, made: Window, damage: np.ndarray) -> np.ndarray:
         """Grain for frame n as coarse and as strong as it has, (H, W); nothing where there is none."""
@@ -213,7 +214,7 @@ def _healed(
     """Frames without their scratches, where those of the first were, and what share of grain's variance is missing
     there, both (H, W).
     """
-    pictures = [v and v.rgb.copy() for v in views]
+    pictures = [v and v.rgb.copy(order="K") for v in views]
     healed, lacking = (np.zeros(views[0].luma.shape, np.float32) for _ in range(2))
     for scratch in scratches:
         showing = [k for k, n in enumerate(numbers) if pictures[k] is not None and n in scratch.shifts]
@@ -243,11 +244,12 @@ def _inpainted(rgb: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return cv2.inpaint(picture, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.float32) / 255
 
 
-def soft_mask(chance: np.ndarray) -> np.ndarray:
+def soft_mask(chance: np.ndarray, apart: np.ndarray) -> np.ndarray:
     """How far each pixel is to be changed, (H, W) float32, from the chance of damage: 0 but in and about what is sure.
 
     Args:
         chance: (H, W) float32, [0, 1].
+        apart: (H, W), how far the frame sticks out of all others, as in Window.planes.
     """
     maybe = (chance > MAYBE).astype(np.uint8)
     count, spots = cv2.connectedComponents(maybe, connectivity=8)
@@ -256,7 +258,11 @@ def soft_mask(chance: np.ndarray) -> np.ndarray:
     sure = np.zeros(count, bool)
     sure[spots[chance > SURE]] = True
     sure[0] = False
-    return np.where(sure[spots], np.clip((chance - FAINT) / (FULL - FAINT), 0, 1), 0).astype(np.float32)
+    mask = np.where(sure[spots], np.clip((chance - FAINT) / (FULL - FAINT), 0, 1), 0).astype(np.float32)
+    # Compression smears damage over its rim, which would be left as an outline.
+    wide = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    rim = (wide > 0) & (np.abs(apart) > _LEVEL)
+    return np.where(rim, np.maximum(mask, cv2.blur(wide, (3, 3))), mask)
 
 
 def _neighbours(n: int, state: _State) -> list[int | None]:

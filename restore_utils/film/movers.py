@@ -41,12 +41,14 @@ def movers(mask: np.ndarray, window: Window, middle: View, others: Sequence[View
         left, top, width, height = boxes[spot, :4]
         y, x = max(top - reach, 0), max(left - reach, 0)
         here = np.s_[y : top + height + reach, x : left + width + reach]
-        laid = []
-        for slot in _NEAREST:
-            light = window.lights[slot]
-            laid.append(lay(others[slot].rgb, window.maps[slot][here], light._replace(lift=light.lift[here])))
+        now = middle.rgb[here]
+        rows, columns = (axis.ravel() + first for axis, first in zip(np.indices(now.shape[:2]), (y, x), strict=True))
+        laid = [
+            lay(others[slot].rgb, window.flows[slot], window.lights[slot], rows, columns).reshape(now.shape)
+            for slot in _NEAREST
+        ]
         share = np.where(spots[here] == spot, mask[here], 0)
-        if _moves(middle.rgb[here], laid, share, (left - x, top - y, width, height), reach):
+        if _moves(now, laid, share, (left - x, top - y, width, height), reach):
             out |= spots == spot
     return out
 
