@@ -75,7 +75,7 @@ def restore(
     mirror: Annotated[
         Path | None, typer.Option(help="A folder on a safer disk: what is finished is copied there, and brought back.")
     ] = None,
-    segment_frames: Annotated[int, typer.Option(help="Frames in a finished piece, about.")] = 480,
+    segment_frames: Annotated[int, typer.Option(help="Frames in a finished piece, about.")] = 120,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1; png or tiff for a folder of images.")] = "",
     crf: Annotated[int | None, typer.Option(help="Quality of h264 and h265: less is better and larger.")] = None,

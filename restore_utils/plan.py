@@ -43,7 +43,7 @@ class Settings:
     stop: Fraction | None = None
     """Seconds after the first frame, not included; None: to the last."""
     encoding: Encoding = field(default_factory=Encoding)
-    segment_frames: int = 480
+    segment_frames: int = 120
     """Length of a finished piece, about: an interrupted run does at most one again."""
     device: str = "auto"
     mask: bool = False

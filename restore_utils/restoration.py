@@ -75,7 +75,7 @@ def settings_for(
     stop: str | float | None = None,
     codec: str = "",
     crf: int | None = None,
-    segment_frames: int = 480,
+    segment_frames: int = 120,
     device: str = "auto",
     mask: bool = False,
     mask_in: str | Path | None = None,

@@ -20,6 +20,7 @@ from restore_utils.archs.film import SLOTS, FilmNet
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.film import grain
 from restore_utils.film.align import View, Window, choose, lay, relit, sides, view, window
+from restore_utils.film.cues import Cue, Cues
 from restore_utils.film.heal import heal
 from restore_utils.film.mask import GivenMask
 from restore_utils.film.movers import movers
@@ -56,6 +57,8 @@ class _Seen(NamedTuple):
     sides: np.ndarray  # see Window.valid
     forced: np.ndarray | None  # (H, W) bool: a person asks for it to be repaired
     barred: np.ndarray | None  # (H, W) bool: or to be left alone
+    cue: Cue | None = None
+    corner: list[View | None] | None = None  # of this frame, and of the two on each side without the mark
 
 
 class Film(FrameModel):
@@ -64,7 +67,8 @@ class Film(FrameModel):
     Each frame is seen beside the two nearest different frames on each side (at the ends of a shot, beside others), laid
     over it along the motion. Where the network finds damage, the result is frame + strength x mask x (repair - frame);
     everywhere else it is the frame, and the mask is exactly 0. Long scratches, which the neighbours show as well, are
-    found and healed before (film.scratches, film.heal), so that the network sees frames without them.
+    found and healed before (film.scratches, film.heal), so that the network sees frames without them. A cue mark
+    (film.cues) is repaired beside the frames that come before it and after it.
     """
 
     before = after = REACH
@@ -95,6 +99,8 @@ class Film(FrameModel):
         views: dict[int, View] = {}
         left, _, right, _ = state.border or (0, 0, 0, 0)
         scratches = Scratches(lambda m: run[m - at].mean(0).cpu().numpy(), state.first, state.stop, (left, right))
+        size = state.size or (run.shape[3], run.shape[2])
+        cues = Cues(lambda m: run[m - at].cpu().numpy(), state.first, state.stop, size, state.border)
 
         def seen(n: int | None) -> View | None:
             if n is not None and n not in views:
@@ -107,7 +113,14 @@ class Film(FrameModel):
                 del views[old]
             middle, others = seen(n), [seen(m) for m in near]
             forced, barred = self._given(n, middle, state) if self.given else (None, None)
-            return _Seen(n, near, middle, others, scratches.of(n), sides(n, near), forced, barred)
+            here = _Seen(n, near, middle, others, scratches.of(n), sides(n, near), forced, barred)
+            return here if (cue := cues.of(n)) is None else here._replace(cue=cue, corner=corner(n, cue))
+
+        def corner(n: int, cue: Cue) -> list[View | None]:
+            around = [n, cue.first - 2, cue.first - 1, cue.last + 1, cue.last + 2]
+            known = [m if state.first <= m < state.stop and abs(m - n) <= REACH else None for m in around]
+            parts = [None if m is None else run[m - at][:, *cues.place] for m in known]
+            return [None if p is None else view(p.permute(1, 2, 0).cpu().numpy()) for p in parts]
 
         frames, masks, waiting = run[lo - at : hi - at].clone(), [], deque()
         # All but the network keeps one core busy, so two frames are in work: one is aligned while the network looks
@@ -117,7 +130,7 @@ class Film(FrameModel):
         with _threads(_LANES if apart else 1), ThreadPoolExecutor(_LANES) as lanes:
             for n in range(lo, hi + _LANES):
                 if n < hi:
-                    waiting.append(lanes.submit(self._frame, ready(n), state, turns))
+                    waiting.append(lanes.submit(self._whole, ready(n), state, cues.place, turns))
                 if n < lo + _LANES:  # one more than there are lanes, so that none stands still
                     continue
                 mask, places, pixels = waiting.popleft().result()
@@ -134,10 +147,33 @@ class Film(FrameModel):
         room = (0, height - own_height), (0, width - own_width)
         return [np.pad(part, room) for part in self.given(n, own_width, own_height)]
 
+    def _whole(self, here: _Seen, state: _State, place: tuple[slice, slice] | None, turns: Semaphore):
+        """Mask (H, W) of a frame, the places (y, x) where it is not 0, and their new pixels (K, 3)."""
+        share, places, pixels = self._frame(here, state, turns)
+        if here.cue is None:
+            return share, places, pixels
+        # A cue mark is a hole in the corner, and its neighbours are the frames before the first that shows it and after
+        # the last.
+        middle, *others = here.corner
+        near = [None if v is None else here.n + d for v, d in zip(others, (-2, -1, 1, 2), strict=True)]
+        forced, barred = here.cue.mask, np.zeros_like(here.cue.mask)
+        hole = _Seen(here.n, near, middle, others, [], sides(here.n, near), forced, barred)
+        _, spots, new = self._frame(hole, state._replace(border=None, size=None), turns)
+        free = forced[spots]
+        if here.barred is not None:
+            free &= ~here.barred[place][spots]
+        y, x = (p[free] + part.start for p, part in zip(spots, place, strict=True))
+        kept = np.ones(share.shape, bool)
+        kept[y, x] = False
+        kept = kept[places]
+        share[y, x] = self.strength
+        places = tuple(np.concatenate(pair) for pair in zip((p[kept] for p in places), (y, x), strict=True))
+        return share, places, np.concatenate((pixels[kept], new[free]))
+
     @torch.inference_mode()
     def _frame(self, here: _Seen, state: _State, turns: Semaphore):
-        """Mask (H, W) of a frame, the places (y, x) where it is not 0, and their new pixels (K, 3)."""
-        n, near, middle, others, scratches, valid, forced, barred = here
+        """The same but for cue marks."""
+        n, near, middle, others, scratches, valid, forced, barred, *_ = here
         height, width = middle.luma.shape
         own_width, own_height = state.size or (width, height)
         before = middle.rgb
@@ -156,7 +192,7 @@ class Film(FrameModel):
             left, top, right, bottom = state.border
             share[:top], share[:, :left] = 0, 0
             share[own_height - bottom :], share[:, own_width - right :] = 0, 0
-        if self.given:
+        if forced is not None:
             unsure = forced & (mask < 0.5)
             mask[forced], share[forced], share[barred] = 1, 1, 0
         share *= self.strength
@@ -168,7 +204,7 @@ class Film(FrameModel):
         some = found[0].unflatten(0, (-1, 4))[1:, y % 2 * 2 + x % 2, y // 2, x // 2].float().cpu()
         weights, change = some.split((SLOTS + 1, 3))
         weights[:SLOTS][valid == 0] = -1e4
-        if self.given and valid.any():
+        if forced is not None and valid.any():
             # A person sees damage that the network does not: its own repair would keep it.
             weights[SLOTS][torch.from_numpy(unsure[places])] = -1e4
         weights = torch.softmax(weights, 0).numpy().T
@@ -178,7 +214,7 @@ class Film(FrameModel):
             if other is not None:
                 laid = lay(other.rgb, made.flows[slot], made.lights[slot], *places)
                 repair += weights[:, slot : slot + 1] * laid
-        if self.given and not valid.any() and unsure.any():
+        if forced is not None and not valid.any() and unsure.any():
             # Nor is there a neighbour that shows what was there: what surrounds it must do.
             repair[unsure[places]] = _inpainted(middle.rgb, forced)[places][unsure[places]]
         if np.abs(made.planes[1:3]).max() < _GREY:
