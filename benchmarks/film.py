@@ -166,12 +166,12 @@ def judge(case: Case, frames: Tensor, mask: Tensor | None) -> dict[str, float]:
 def table(rows: dict[str, dict[str, list[float]]]) -> None:
     """Print the mean of each list; rows by columns."""
     columns = list(dict.fromkeys(c for r in rows.values() for c in r))
-    print(f"{'':20}" + "".join(f"{c:>14}" for c in columns))
+    print(f"{'':20}" + "".join(f"{c:>16}" for c in columns))
     for name, row in rows.items():
         cells = []
         for c in columns:
             values = [v for v in row.get(c, []) if v == v]
-            cells.append(f"{np.mean(values):14.3f}" if values else f"{'-':>14}")
+            cells.append(f"{np.mean(values):16.3f}" if values else f"{'-':>16}")
         print(f"{name:20}" + "".join(cells))
     print(flush=True)
 
