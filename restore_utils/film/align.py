@@ -145,22 +145,28 @@ def spread(values: np.ndarray, trusted: np.ndarray) -> np.ndarray:
     return np.where(trusted > 0, values, near / np.maximum(weight, 1e-6)).astype(np.float32)
 
 
-def lay(rgb: np.ndarray, flow: np.ndarray, light: Light, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """A neighbour's pixels at places of the middle frame, at its brightness.
+def lay(rgb: np.ndarray, flow: np.ndarray, light: Light, at: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+    """A neighbour's pixels at the middle frame's places, at its brightness.
 
     Args:
         rgb: the neighbour, (H, W, 3) float32.
         flow, light: a Window's for it.
-        rows, columns: the places, (K,) each.
+        at: rows and columns of the places asked for, (K,) each; None: all.
 
     Returns:
-        (K, 3) float32, by cubic interpolation, which keeps grain.
+        (H, W, 3) or (K, 3) float32, by cubic interpolation, which keeps grain.
     """
-    size = rgb.shape[:2]
-    x, y = (2 * _reduced(part, rows, columns, size) for part in cv2.split(flow))
-    x, y = x + columns, y + rows
-    laid = np.stack([_between(rgb[..., c], y, x, cv2.INTER_CUBIC) for c in range(3)], 1)
-    return (laid + _PEDESTAL) * light.gain - _PEDESTAL + _reduced(light.cells, rows, columns, size)[:, None]
+    height, width = size = rgb.shape[:2]
+    if at is None:
+        place = cv2.scaleAdd(_enlarged(flow, width, height), 2, _grid(width, height))
+        laid = cv2.remap(rgb, place, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        lift = _enlarged(light.cells, width, height)
+    else:
+        x, y = (2 * _reduced(part, *at, size) for part in cv2.split(flow))
+        y, x = y + at[0], x + at[1]
+        laid = np.stack([_between(rgb[..., c], y, x, cv2.INTER_CUBIC) for c in range(3)], 1)
+        lift = _reduced(light.cells, *at, size)
+    return (laid + _PEDESTAL) * light.gain - _PEDESTAL + lift[..., None]
 
 
 def _reduced(small: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -212,7 +212,7 @@ class Film(FrameModel):
         repair = weights[:, SLOTS:] * (now + change.numpy().T)
         for slot, other in enumerate(others):
             if other is not None:
-                laid = lay(other.rgb, made.flows[slot], made.lights[slot], *places)
+                laid = lay(other.rgb, made.flows[slot], made.lights[slot], places)
                 repair += weights[:, slot : slot + 1] * laid
         if forced is not None and not valid.any() and unsure.any():
             # Nor is there a neighbour that shows what was there: what surrounds it must do.

@@ -42,10 +42,9 @@ def movers(mask: np.ndarray, window: Window, middle: View, others: Sequence[View
         y, x = max(top - reach, 0), max(left - reach, 0)
         here = np.s_[y : top + height + reach, x : left + width + reach]
         now = middle.rgb[here]
-        rows, columns = (axis.ravel() + first for axis, first in zip(np.indices(now.shape[:2]), (y, x), strict=True))
+        at = tuple(axis.ravel() + first for axis, first in zip(np.indices(now.shape[:2]), (y, x), strict=True))
         laid = [
-            lay(others[slot].rgb, window.flows[slot], window.lights[slot], rows, columns).reshape(now.shape)
-            for slot in _NEAREST
+            lay(others[slot].rgb, window.flows[slot], window.lights[slot], at).reshape(now.shape) for slot in _NEAREST
         ]
         share = np.where(spots[here] == spot, mask[here], 0)
         if _moves(now, laid, share, (left - x, top - y, width, height), reach):

@@ -161,11 +161,7 @@ def _sample(
     views = [None if m is None else view(damaged[m]) for m in slots]
     made = window(view(damaged[middle]), views, sides(middle, slots))
     blank = np.zeros_like(target)
-    rows, columns = (x.ravel() for x in np.indices(target.shape[:2]))
-    laid = [
-        blank if other is None else lay(other.rgb, flow, light, rows, columns).reshape(target.shape)
-        for other, flow, light in zip(views, made.flows, made.lights, strict=True)
-    ]
+    laid = [blank if v is None else lay(v.rgb, f, g) for v, f, g in zip(views, made.flows, made.lights, strict=True)]
     truth = ((change - FAINT) / (PLAIN - FAINT)).clip(0, 1)
     kind = np.where(cover.max(0) > 0.02, cover.argmax(0), -1)
     arrays = {
