@@ -15,6 +15,9 @@ Every message is one line that says what is wrong and what to do next.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 
 class RestoreError(Exception):
     """Root of all errors that this package raises on purpose."""
@@ -54,3 +57,16 @@ class OutOfMemoryError(RestoreError, MemoryError):
 
 class TrainingError(RestoreError, RuntimeError):
     """A training run that cannot go on."""
+
+
+def run_command(main: Callable[[], None]) -> int:
+    """Run a command of a module and return its exit code: 2, and one line on standard error, where a user can help.
+
+    The modules that a bare machine trains with cannot use the command line's own, which needs far more packages.
+    """
+    try:
+        main()
+    except RestoreError as error:
+        sys.stderr.write(f"{' '.join(str(error).split())}\n")
+        return 2
+    return 0

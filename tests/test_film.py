@@ -1,6 +1,7 @@
 """The film restorers: what they find and repair, what they leave alone, and how they are trained."""
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,11 @@ from safetensors.torch import save_file
 
 from restore_utils import contract, damage, film, job, recipes, settings_for
 from restore_utils.archs.film import FilmNet, _add_rows, _folded
-from restore_utils.errors import ModelError, OptionError, TrainingError
+from restore_utils.errors import ModelError, OptionError, TrainingError, run_command
+from restore_utils.film import average as film_average
 from restore_utils.film import grain
+from restore_utils.film import shards as film_shards
+from restore_utils.film import train as film_train
 from restore_utils.film.align import choose, relit, sides, view, window
 from restore_utils.film.average import average
 from restore_utils.film.decoys import KINDS, draw_things
@@ -396,6 +400,26 @@ def test_training_from_stills_resumes(tmp_path):
     assert film.load(weights).net.dims["widths"] == [4, 4, 4, 4]
     with pytest.raises(TrainingError, match="no shards"):
         train(tmp_path, tmp_path / "other", minutes=1)
+
+
+def test_training_says_what_is_wrong_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "a.npy", np.zeros((2, 5, 256, 192, 3), np.uint8))
+    (tmp_path / "checkpoint.pt").write_bytes(b"half of it")
+    (tmp_path / "half.safetensors").write_bytes(b"half of it")
+    here, out = str(tmp_path), str(tmp_path / "out")
+    for module, words, said in (
+        (film_shards, [here + "/empty", "--out", out], "no clip or still"),
+        (film_train, ["--shards", here + "/empty", "--out", out, "--minutes", "1"], "no shards"),
+        (film_train, ["--shards", here, "--out", here, "--minutes", "1"], "checkpoint.pt is damaged"),
+        (film_train, ["--shards", here, "--out", out, "--minutes", "1", "--init", "none"], "none is no start"),
+        (film_average, [here + "/half.safetensors", "--out", out + "/x"], "cannot be read"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["film", *words])
+        assert run_command(module.main) == 2
+        line = capsys.readouterr().err
+        assert said in line
+        assert line.count("\n") == 1
 
 
 def test_network_shapes():

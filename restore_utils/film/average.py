@@ -6,22 +6,26 @@ They have to come from each other: training gone on with from the same weights, 
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from restore_utils.errors import ModelError
+from restore_utils.errors import ModelError, run_command
 
 
 def average(files: Sequence[Path], out: Path) -> None:
     """Write the mean of weights; what the file says of itself is what the last of them says.
 
     Raises:
-        ModelError: networks of different shapes.
+        ModelError: files that cannot be read, or networks of different shapes.
     """
-    weights = [load_file(file) for file in files]
+    try:
+        weights = [load_file(file) for file in files]
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"weights cannot be read: give .safetensors that film.train wrote ({error})") from None
     shapes = [{name: tensor.shape for name, tensor in each.items()} for each in weights]
     if any(shape != shapes[0] for shape in shapes):
         raise ModelError(f"{', '.join(map(str, files))} are not of one network: give files that come from each other")
@@ -40,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

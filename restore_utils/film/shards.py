@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -20,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from restore_utils.errors import TrainingError
+from restore_utils.errors import TrainingError, run_command
 
 LENGTH, HEIGHT, WIDTH = 5, 256, 192
 CLIPS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg")
@@ -220,4 +221,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

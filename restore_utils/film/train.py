@@ -14,19 +14,22 @@ import logging
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from restore_utils.archs.film import FilmNet
-from restore_utils.errors import TrainingError
+from restore_utils.errors import TrainingError, run_command
 from restore_utils.film.losses import losses, measure
 from restore_utils.film.windows import Windows
 from restore_utils.stop import StopAsked
@@ -189,15 +192,20 @@ class _Run:
 
     def begin(self, init: Path | None) -> None:
         """Go on from the checkpoint, or start from `init`, or from nothing."""
-        if self.checkpoint.exists():
-            kept = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            self.net.load_state_dict(kept["net"])
-            self.averaged.load_state_dict(kept["averaged"])
-            self.optimiser.load_state_dict(kept["optimiser"])
-            self.step, self.elapsed = kept["step"], kept["elapsed"]
-            return
-        if init:
-            self.net.load_state_dict(load_file(init, device=self.device))
+        going_on = self.checkpoint.exists()
+        try:
+            if going_on:
+                kept = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+                self.net.load_state_dict(kept["net"])
+                self.averaged.load_state_dict(kept["averaged"])
+                self.optimiser.load_state_dict(kept["optimiser"])
+                self.step, self.elapsed = kept["step"], kept["elapsed"]
+                return
+            if init:
+                self.net.load_state_dict(load_file(init, device=self.device))
+        except (OSError, EOFError, KeyError, RuntimeError, ValueError, UnpicklingError, SafetensorError) as error:
+            told = f"{self.checkpoint} is damaged: move it away to begin anew" if going_on else f"{init} is no start"
+            raise TrainingError(f"{told} ({error})") from None
         self.averaged.load_state_dict(self.net.state_dict())
 
     def advance(self, samples: dict[str, Tensor]) -> dict[str, float]:
@@ -295,4 +303,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))
