@@ -86,11 +86,13 @@ def compare(
         ):
             for old, new in _pairs(left, right, first, stop, _exact(offset)):
                 writer.write(new, canvas.draw(old, new, float(new.time - first)))
+                end = new.time + (new.duration * new.time_base or 1 / clips[1].video.rate)
                 if progress:
                     progress(writer.frames, _count(clips[1], seconds))
             if not writer.frames:
                 raise OptionError(f"{after} has no frame after {float(start):g} seconds: give an earlier start")
-        return join([segment], clips[1], out, start=first if start else None, stop=stop)
+        messages = join([segment], clips[1], out, start=first if start else None, stop=stop, end=end)
+        return [*right.messages, *messages]
 
 
 def _exact(seconds: Fraction | float) -> Fraction:
@@ -107,11 +109,15 @@ def _count(clip: Clip, seconds: Fraction | float | None) -> int | None:
 def _pairs(
     left: Reader, right: Reader, first: Fraction, stop: Fraction | None, offset: Fraction
 ) -> Iterator[tuple[Frame, Frame]]:
-    """Frames of `right` from first to stop, each with the frame of `left` that is on the screen at its time."""
+    """Frames of `right` from first to stop, each with the frame of `left` that is on the screen at its time.
+
+    Times count from the first frame of each: the clock of a transport stream begins anywhere.
+    """
     frames = iter(left)
     shown = following = next(frames, None)
     if shown is None:
         return
+    offset += left.clip.video.start - right.clip.video.start
     for new in right:
         if stop is not None and new.time >= stop:
             return

@@ -98,7 +98,8 @@ def degrade(
                 if progress:
                     progress(n + 1, total)
         messages = [*source.messages, *reader.messages, *writer.messages]
-        messages += join([segment], source, out)
+        index = reader.index()
+        messages += join([segment], source, out, end=index.end * index.time_base)
     return list(dict.fromkeys(messages))
 
 

@@ -120,7 +120,7 @@ def _check(state: dict) -> None:
     for first, stop, name in plan["segments"]:
         if not first < stop or not re.fullmatch("[0-9a-f]+", name):
             raise ValueError
-    for time in (plan["start"], plan["stop"]):
+    for time in (plan["start"], plan["stop"], *plan["span"]):
         _seconds(time)
 
 
@@ -181,7 +181,8 @@ def join_segments(folder: Path, out: Path, *, clip: Clip | None = None, source: 
         clip = probe(place)
         if content_hash(clip, state, None) != state["content"]:
             raise JobError(f"{place} is not the film that {folder} was made from")
-    return join(files, clip, out, start=_seconds(plan["start"]), stop=_seconds(plan["stop"]))
+    start, stop, end = map(_seconds, plan["span"])
+    return join(files, clip, out, start=start, stop=stop, end=end)
 
 
 def start_seconds(folder: Path) -> float:

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -52,6 +52,7 @@ from restore_utils.plan import (
     plan_segments,
     run_sizes,
     segment_name,
+    span,
 )
 from restore_utils.precision import choose_device, free_memory
 from restore_utils.prefetch import prefetch
@@ -145,6 +146,7 @@ class Job:
             "segments": [[s.first, s.stop, s.name] for s in plan.segments],
             "start": _text(plan.settings.start),
             "stop": _text(plan.settings.stop),
+            "span": [_text(time) for time in span(self.analysis.index, plan.settings, plan.first, plan.stop)],
             "codec": plan.settings.encoding.codec,
             "size": [plan.width, plan.height],
         }
@@ -259,7 +261,8 @@ class Job:
     def assemble_masks(self, plan: Plan, out: Path) -> list[str]:
         """Join the masks of a plan that was made with `mask` into a silent film."""
         files = [mask_file(self.folder, s.name) for s in plan.segments]
-        return join(files, replace(self.clip, tracks=(), chapters=()), out)
+        start, stop, end = span(self.analysis.index, plan.settings, plan.first, plan.stop)
+        return join(files, self.clip, out, start=start, stop=stop, end=end, carry=False)
 
     def bytes_made(self, plan: Plan) -> int:
         """What the finished segments of a plan take on the disk."""

@@ -24,7 +24,8 @@ def oddities(clip: Clip, analysis: Analysis) -> Iterator[str]:
     if len(index) <= 2:
         frames = "1 frame" if len(index) == 1 else "2 frames"
         yield f"{name}: has {frames} only; what needs frames before and after leaves them as they are"
-    length = (int(index.pts[-1]) - int(index.pts[0])) * index.time_base + 1 / video.rate
+    # By the file's own clock, which is what the header knows of, even where it goes back or leaps.
+    length = (index.end - int(index.pts[-1]) + int(index.stamps[-1]) - int(index.stamps[0])) * index.time_base
     if clip.duration is None:
         yield f"{name}: its header tells no duration; its pictures last {float(length):.2f} s"
     elif not length / 2 - 1 <= clip.duration <= 2 * length + 1:

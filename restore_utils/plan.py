@@ -18,6 +18,7 @@ from restore_utils.analyse import Analysis
 from restore_utils.builders import MOST_FACTOR
 from restore_utils.errors import OptionError
 from restore_utils.media.probe import Video
+from restore_utils.media.read import FrameIndex
 from restore_utils.media.write import Encoding
 from restore_utils.stream import FrameModel, RunSize
 from restore_utils.tiles import smallest_tile
@@ -111,6 +112,27 @@ def frame_range(analysis: Analysis, start: Fraction | None, stop: Fraction | Non
     if first >= last:
         raise OptionError(f"no frame between the chosen times: the film runs from 0 to {seconds[1]:.2f} s")
     return first, last
+
+
+def span(
+    index: FrameIndex, settings: Settings, first: int, stop: int
+) -> tuple[Fraction | None, Fraction | None, Fraction]:
+    """What join() is told of the frames first <= n < stop, in seconds by the film's own clock.
+
+    Returns:
+        When they begin, None where nothing before them is left out; when all streams end, None for their own ends; and
+        until when the last frame is shown.
+    """
+
+    def at(n: int) -> Fraction:
+        return int(index.pts[n]) * index.time_base
+
+    begin = None if settings.start is None else at(first)
+    if stop < len(index):
+        return begin, at(stop), at(stop)
+    end = index.end * index.time_base
+    # What outlasts the picture is kept, up to the time that was asked for.
+    return begin, None if settings.stop is None else max(end, at(0) + settings.stop), end
 
 
 def out_size(models: Sequence[FrameModel], width: int, height: int) -> tuple[int, int]:

@@ -14,8 +14,8 @@ import numpy as np
 from restore_utils.errors import JobError
 from restore_utils.media.read import FrameIndex
 
-VERSION = 1
-_INDEX = ("pts", "keyframes", "checks", "owned")
+VERSION = 2
+_INDEX = ("pts", "stamps", "keyframes", "checks", "owned")
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 
@@ -54,6 +54,7 @@ class Analysis:
             "lost": self.lost,
             "messages": list(self.messages),
             "time_base": str(self.index.time_base),
+            "last": self.index.last,
         }
         arrays = {f"stats.{name}": values for name, values in self.stats.items()}
         arrays |= {f"index.{name}": getattr(self.index, name) for name in _INDEX}
@@ -79,6 +80,7 @@ class Analysis:
                 index = FrameIndex(
                     *(file[f"index.{name}"] for name in _INDEX),
                     time_base=Fraction(facts["time_base"]),
+                    last=int(facts["last"]),
                 )
         except (EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise JobError(f"{path} is damaged ({error}): delete it, it will be made again") from error

@@ -9,6 +9,8 @@ from typing import Protocol
 import av
 from av.stream import Disposition
 
+from restore_utils.media.order import InOrder
+
 
 @dataclass(frozen=True)
 class Span:
@@ -26,6 +28,8 @@ class Carrier(Protocol):
     """Makes packets of the result from those of one source stream."""
 
     done: bool
+    order: InOrder | None
+    """Of a sound: what puts its packets in order."""
 
     def feed(self, packet: av.Packet) -> list[av.Packet]: ...
 
@@ -42,12 +46,14 @@ class Copy:
         self._cover = bool(stream.disposition & Disposition.attached_pic)
         self._audio = stream.type == "audio"
         self._clock = _SampleClock(stream) if self._audio else None
+        self.order = InOrder() if self._audio else None
         self._begun = False
+        self._last: int | None = None
 
     def feed(self, packet: av.Packet) -> list[av.Packet]:
-        """The packet with the result's times, or nothing where it lies outside the span."""
-        packet.stream = self._out
+        """The packets with the result's times that are in order now; none where they lie outside the span."""
         if self._cover:
+            packet.stream = self._out
             packet.pts = packet.dts = 0
             self.done = True
             return [packet]
@@ -59,6 +65,11 @@ class Copy:
             packet.dts = packet.pts
         if self._clock:
             self._clock.correct(packet)
+        ready = self.order.push(packet) if self.order else [packet]
+        return [out for packet in ready for out in self._placed(packet)]
+
+    def _placed(self, packet: av.Packet) -> list[av.Packet]:
+        packet.stream = self._out
         span, base = self._span, packet.time_base
         if span.stop is not None and packet.pts * base >= span.stop:
             self.done = True
@@ -75,6 +86,12 @@ class Copy:
             packet.duration = max(0, packet.pts + (packet.duration or 0) - origin)
             packet.pts = packet.dts = origin
         packet.pts, packet.dts = packet.pts - origin, packet.dts - origin
+        if span.stop is not None and not self._audio:  # a subtitle is no longer than the part
+            packet.duration = min(packet.duration or 0, round((span.stop - span.origin) / base) - packet.pts)
+        if not self._audio:
+            # Muxers refuse what goes back: a subtitle that the file holds too late is shown as early as it can be.
+            packet.dts = packet.pts if self._last is None else max(packet.pts, self._last)
+            packet.pts = self._last = packet.dts
         return [packet]
 
     def _reaches(self, begin: Fraction, duration: Fraction) -> bool:
@@ -85,8 +102,9 @@ class Copy:
         return begin >= self._span.origin
 
     def flush(self) -> list[av.Packet]:
-        """Nothing is held back."""
-        return []
+        """What was held back to find its order."""
+        ready = self.order.flush() if self.order else []
+        return [out for packet in ready for out in self._placed(packet)]
 
 
 class _SampleClock:
@@ -115,10 +133,17 @@ class Recode:
 
     def __init__(self, stream: av.AudioStream, out: av.AudioStream, span: Span) -> None:
         self.done = False
+        self.order = InOrder()
         self._stream, self._out, self._span = stream, out, span
 
     def feed(self, packet: av.Packet) -> list[av.Packet]:
         """What the encoder gives out once it has got this packet's sound."""
+        if packet.pts is None:
+            packet.pts = packet.dts
+        ready = [packet] if packet.pts is None else self.order.push(packet)
+        return [out for packet in ready for out in self._decode(packet)]
+
+    def _decode(self, packet: av.Packet) -> list[av.Packet]:
         try:
             frames = self._stream.decode(packet)
         except av.FFmpegError:
@@ -140,18 +165,22 @@ class Recode:
 
     def flush(self) -> list[av.Packet]:
         """What the encoder still holds."""
-        return self._out.encode(None)
+        last = [out for packet in self.order.flush() for out in self._decode(packet)]
+        return [*last, *self._out.encode(None)]
 
 
 class Text:
     """Subtitles that are text, from one way to store them to another."""
 
     def __init__(self, stream: av.stream.Stream, out: av.stream.Stream, span: Span) -> None:
-        self.done = False
+        self.done, self.order = False, None
         self._stream, self._out, self._span = stream, out, span
+        self._last = 0
 
     def feed(self, packet: av.Packet) -> list[av.Packet]:
         """The same words at their new time."""
+        if packet.pts is None:
+            return []
         base, span = packet.time_base, self._span
         begin, end = packet.pts * base, (packet.pts + (packet.duration or 0)) * base
         if span.stop is not None:
@@ -170,7 +199,7 @@ class Text:
                 av.subtitles.subtitle.SubtitleSet.create(text, 0, round((end - begin) * 1000))
             )
             new.stream, new.time_base = self._out, Fraction(1, 1000)
-            new.pts = new.dts = round((begin - span.origin) * 1000)
+            new.pts = new.dts = self._last = max(self._last, round((begin - span.origin) * 1000))
             new.duration = round((end - begin) * 1000)
             packets.append(new)
         return packets

@@ -91,8 +91,8 @@ class Track:
     codec: str
     language: str | None
     title: str | None
-    start: Fraction
-    """Time of its first packet in seconds; 0 where unknown."""
+    start: Fraction | None
+    """Time of its first packet in seconds; None where unknown."""
     disposition: int = 0
     """FFmpeg's disposition flags."""
     metadata: Mapping[str, str] = field(default_factory=dict)

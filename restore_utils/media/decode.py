@@ -13,6 +13,7 @@ import av
 from restore_utils.errors import OutOfMemoryError, SourceError
 from restore_utils.media import images
 from restore_utils.media.clip import Clip
+from restore_utils.media.clock import Mover, timeline
 from restore_utils.media.colour import from_rgb, to_rgb
 from restore_utils.media.container import open_film
 from restore_utils.media.planes import Planar, layout, planar_format
@@ -34,6 +35,7 @@ _ONE_TO_ONE = (
     "utvideo",
 )
 _MAX_WAITING = 64
+_MAX_MOVED = 1024  # packets under way in a decoder, at the very most
 _DECODE_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 
 
@@ -43,6 +45,8 @@ class Decoded:
 
     planes: av.VideoFrame
     pts: int
+    stamp: int
+    """The time that the file gives it, by which it is found again: another one where the file's clock breaks off."""
     own: bool
     """Whether the time is the frame's own; else it was worked out from the frames before."""
     duration: int
@@ -63,6 +67,9 @@ class FilmDecoder(AbstractContextManager):
             self._container.close()
             raise
         self._planar = Planar()
+        self._clock = timeline(clip)
+        self._mover: Mover | None = self._clock.mover(self._stream.index)
+        self._stamps: dict[int, int] = {}  # of packets that were moved, by their new times
         self._step = max(1, round(1 / (clip.video.rate * clip.video.time_base)))
         self._promised = clip.video.frames or 0
         if clip.container.startswith("mov") and self._promised:
@@ -82,6 +89,7 @@ class FilmDecoder(AbstractContextManager):
     def seek(self, pts: int) -> None:
         """Go to a keyframe at or before a time, as well as the container can."""
         self._container.seek(pts, stream=self._stream)
+        self._mover = None  # what comes has its own stamps, wherever in the file it is
         self._dts.clear()
         self._last = None
 
@@ -101,6 +109,7 @@ class FilmDecoder(AbstractContextManager):
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         for packet in packets(self._container, self._stream):
+            self._move(packet)
             if packet.size:
                 self._sent += not packet.is_discard
                 self._hidden += packet.is_discard
@@ -123,6 +132,18 @@ class FilmDecoder(AbstractContextManager):
                 heapq.heappop(self._dts)
             yield from frames
 
+    def _move(self, packet: av.Packet) -> None:
+        """Bring a packet to its place on the film's clock, and remember what it said."""
+        if not self._mover or not packet.size:
+            return
+        own = packet.pts, packet.dts
+        self._mover(packet)
+        for moved, stamp in zip((packet.dts, packet.pts), reversed(own)):
+            if moved is not None:
+                self._stamps[moved] = stamp
+        while len(self._stamps) > _MAX_MOVED:
+            del self._stamps[next(iter(self._stamps))]
+
     def _timed(self, frame: av.VideoFrame, pts: int | None, own: bool, following: int | None) -> Decoded:
         """Give a frame a time after that of the frame before; a lone leap past the frame that follows is no time."""
         last = self._last
@@ -141,7 +162,8 @@ class FilmDecoder(AbstractContextManager):
         self._fields |= frame.interlaced_frame
         duration = frame.duration or 0
         self._end = (pts + (duration or self._step)) * self._clip.video.time_base
-        return Decoded(self._uniform(self._planar(frame)), pts, own, duration, frame.key_frame)
+        stamp = self._stamps.get(pts, pts)
+        return Decoded(self._uniform(self._planar(frame)), pts, stamp, own, duration, frame.key_frame)
 
     def _measure_gap(self, pts: int) -> None:
         if self._last is not None:
@@ -198,7 +220,8 @@ class FilmDecoder(AbstractContextManager):
             (self._untimed, f"without a usable time; they follow at {self._clip.video.rate} a second"),
             (self._resized, "of another size or format; they were brought to that of the beginning"),
         ]
-        return [f"{self._clip.path.name}: {_frames(count)} {what}" for count, what in facts if count]
+        lines = [f"{self._clip.path.name}: {_frames(count)} {what}" for count, what in facts if count]
+        return [*self._clock.messages, *lines]
 
 
 def _frames(count: int) -> str:
@@ -239,7 +262,7 @@ class ImageDecoder(AbstractContextManager):
             except SourceError:
                 self.lost += 1
                 continue
-            yield Decoded(self._uniform(frame, place), place, True, 1, True)
+            yield Decoded(self._uniform(frame, place), place, place, True, 1, True)
 
     def _uniform(self, frame: av.VideoFrame, place: int) -> av.VideoFrame:
         video = self._clip.video

@@ -6,11 +6,13 @@ their times, a second of them in memory at most.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import heapq
 import logging
 import os
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -34,7 +36,9 @@ log = logging.getLogger(__name__)
 
 _MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 _IMAGE_CODECS = ("png", "tiff")
+_ANY_CLOCK = ("mpegts", "mpeg")
 _SECOND = 1_000_000
+_REORDERED = 17  # packets: H.264 and H.265 hold at most 16 pictures back
 
 
 def check_output(out: str | Path, clip: Clip, encoding: Encoding) -> None:
@@ -84,12 +88,14 @@ def join(
     *,
     start: Fraction | None = None,
     stop: Fraction | None = None,
+    end: Fraction | None = None,
     carry: bool = True,
 ) -> list[str]:
     """Put segments and the source's other streams together into OUT, without encoding the picture again.
 
     OUT.part is written and renamed at the end, so OUT is the old file or the whole new one. The picture keeps the
-    source's times; with a start it begins at 0, and everything else moves with it.
+    source's times, but the film begins at 0: with a start the picture, else the earliest of picture and sound, and
+    everything else moves with it.
 
     Args:
         segments: files that a Writer finished, in order.
@@ -97,6 +103,7 @@ def join(
         out: its suffix names the container; a folder or a pattern such as frame_%05d.png gets images.
         start: seconds in the source where the segments begin, None for its beginning.
         stop: seconds in the source where they end; None for its end, sound that outlasts the picture included.
+        end: seconds in the source until which the last picture is shown; None: as long as pictures are on average.
         carry: whether the source's other streams come along; not for a film of masks.
 
     Returns:
@@ -119,7 +126,8 @@ def join(
     part = out.with_name(out.name + ".part")
     try:
         muxer = _MUXERS[out.suffix.lower()]
-        messages = _mux(segments, infos, clip, part, muxer, start, stop, carry)
+        span = Span(_origin(clip, infos[0], start), stop, trimmed=start is not None)
+        messages = _mux(segments, infos, clip, part, muxer, span, end, carry)
         if muxer == "matroska":
             with av.open(url(segments[0])) as container:
                 context = container.streams.video[0].codec_context
@@ -153,12 +161,11 @@ def _mux(
     clip: Clip,
     part: Path,
     muxer: str,
-    start: Fraction | None,
-    stop: Fraction | None,
+    span: Span,
+    end: Fraction | None,
     carry: bool,
 ) -> list[str]:
-    span = Span(_origin(clip, infos[0], start), stop, trimmed=start is not None)
-    messages: list[str] = []
+    messages = _late(clip, span)
     with contextlib.ExitStack() as stack:
         stack.enter_context(writing(part))
         container = av.open(url(part), "w", format=muxer, container_options=_options(muxer, infos[0].time_base))
@@ -169,7 +176,8 @@ def _mux(
             stream.disposition = clip.video.disposition
             if muxer == "matroska":
                 stream.metadata["title"] = stream.metadata.get("title", "") + ROOM
-            sources = [_picture(segments, infos, stream, span, template.codec_context.reorder_depth)]
+            depth = template.codec_context.reorder_depth
+            sources = [_picture(segments, infos, stream, span, depth, _ticks(end, infos[0]))]
             if carry:
                 sources += tracks.carry(container, clip, span, muxer, stack, messages)
                 _describe(container, clip, span, messages)
@@ -185,11 +193,21 @@ def _origin(clip: Clip, info: SegmentInfo, start: Fraction | None) -> Fraction:
     first = info.first * info.time_base
     if start is not None:
         return first
-    if clip.container not in ("mpegts", "mpeg"):
-        return Fraction(0)
-    # The clocks of these two begin anywhere.
-    earliest = min([first, *(track.start for track in clip.tracks if track.kind in ("audio", "video"))])
-    return floor(earliest / info.time_base) * info.time_base
+    starts = [track.start for track in clip.tracks if track.kind == "audio" and track.start is not None]
+    earliest = floor(min([first, *starts]) / info.time_base) * info.time_base
+    # The clocks of these two begin anywhere. What begins before 0 elsewhere is there to be decoded, not to be shown.
+    return earliest if clip.container in _ANY_CLOCK else max(earliest, Fraction(0))
+
+
+def _late(clip: Clip, span: Span) -> list[str]:
+    """One line where a film that should begin at 0 by its own clock does not."""
+    if span.trimmed or clip.container in _ANY_CLOCK or not span.origin:
+        return []
+    return [f"{clip.path.name}: its clock begins at {float(span.origin):.3f} s; the result begins at 0"]
+
+
+def _ticks(time: Fraction | None, info: SegmentInfo) -> int | None:
+    return None if time is None else round(time / info.time_base)
 
 
 def _options(muxer: str, time_base: Fraction) -> dict[str, str]:
@@ -259,8 +277,9 @@ def _picture(
     stream: av.VideoStream,
     span: Span,
     depth: int,
+    end: int | None,
 ) -> Iterator[Timed]:
-    """The picture's packets in decoding order.
+    """The picture's packets in decoding order; the last picture is shown until `end`.
 
     A packet is decoded when the picture `depth` places before it in the order of display is shown, which is the same
     as x264 and x265 do inside a segment, and holds across segments, whatever the distances of the pictures.
@@ -268,17 +287,45 @@ def _picture(
     base, shown, count = infos[0].time_base, [], 0
     tick = max(1, round(1 / (infos[0].rate * base)))
     origin = round(span.origin / base)
-    for path, info in zip(segments, infos):
-        for packet, pts in _packets(path, info):
-            pts -= origin
-            heapq.heappush(shown, pts)
-            if count == 0:
-                first = pts
-            dts = heapq.heappop(shown) if count >= depth else first - (depth - count) * tick
-            count += 1
-            packet.pts, packet.dts, packet.duration, packet.time_base = pts, dts, tick, base
-            packet.stream = stream
-            yield Timed(dts * base, packet)
+    for packet, pts, duration in _lasting(segments, infos, tick, end):
+        pts -= origin
+        heapq.heappush(shown, pts)
+        if count == 0:
+            first = pts
+        dts = heapq.heappop(shown) if count >= depth else first - (depth - count) * tick
+        count += 1
+        packet.pts, packet.dts, packet.duration, packet.time_base = pts, dts, duration, base
+        packet.stream = stream
+        yield Timed(dts * base, packet)
+
+
+def _lasting(
+    segments: list[Path], infos: list[SegmentInfo], tick: int, end: int | None
+) -> Iterator[tuple[av.Packet, int, int]]:
+    """Packets in decoding order with the source's time of each and how long its picture is shown.
+
+    That is until the next picture, whose packet may come later: packets wait for it, as far as B-frames reach.
+    """
+    waiting: deque[tuple[av.Packet, int]] = deque()
+    times: list[int] = []  # of the packets that wait and of those shown among them, growing
+
+    def lasts(pts: int) -> int:
+        following = bisect.bisect_right(times, pts)
+        if following < len(times):
+            return times[following] - pts
+        return end - pts if end is not None and end > pts else tick
+
+    for packet, pts in (pair for path, info in zip(segments, infos) for pair in _packets(path, info)):
+        waiting.append((packet, pts))
+        bisect.insort(times, pts)
+        if len(waiting) > _REORDERED:
+            ready, shown = waiting.popleft()
+            yield ready, shown, lasts(shown)
+            del times[: bisect.bisect_left(times, min(pts for _, pts in waiting))]
+    for ready, shown in waiting:
+        # MP4 and MOV keep the length of the picture that is decoded last, which may not be the one that is shown last.
+        closing = ready is waiting[-1][0] and end is not None
+        yield ready, shown, end - shown if closing and end > shown else lasts(shown)
 
 
 def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:

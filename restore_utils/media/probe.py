@@ -253,14 +253,14 @@ def chroma_siting(frame: av.VideoFrame, form: Layout, codec: str) -> tuple[float
 def _track(stream: av.stream.Stream) -> Track:
     context = getattr(stream, "codec_context", None)
     metadata = legible(stream.metadata)
-    start = stream.start_time * stream.time_base if stream.start_time is not None and stream.time_base else Fraction(0)
+    known = stream.start_time is not None and stream.time_base
     return Track(
         index=stream.index,
         kind=stream.type if stream.type in ("audio", "subtitle", "attachment", "video") else "data",
         codec=context.name if context is not None else "none",
         language=metadata.get("language"),
         title=metadata.get("title"),
-        start=Fraction(start),
+        start=Fraction(stream.start_time * stream.time_base) if known else None,
         disposition=int(stream.disposition),
         metadata=metadata,
     )

@@ -28,10 +28,12 @@ _CHECK_ROWS = 8
 
 @dataclass(frozen=True, eq=False)
 class FrameIndex:
-    """Where every frame of a clip is: what a seek needs. 14 bytes a frame."""
+    """Where every frame of a clip is: what a seek needs. 22 bytes a frame."""
 
     pts: np.ndarray
     """int64 (N,), strictly increasing, in time_base."""
+    stamps: np.ndarray
+    """int64 (N,), what the file says instead of pts: not the same where its clock breaks off."""
     keyframes: np.ndarray
     """bool (N,)."""
     checks: np.ndarray
@@ -39,6 +41,14 @@ class FrameIndex:
     owned: np.ndarray
     """bool (N,): the time is the frame's own, so that it can be known by it; false where it was missing or broken."""
     time_base: Fraction
+    last: int = 0
+    """How long the last frame is shown, in time_base; 0 where the file does not say."""
+
+    @property
+    def end(self) -> int:
+        """Until when the last frame is shown, in time_base: where the file does not say, as long as most frames are."""
+        spacing = int(np.median(np.diff(self.pts))) if len(self) > 1 else round(1 / self.time_base / 25)
+        return int(self.pts[-1]) + (self.last if self.last > 1 else max(1, spacing))
 
     @property
     def seekable(self) -> bool:
@@ -120,8 +130,9 @@ class Reader:
         self._first, self._stop, self._known = first, stop, index
         self._order = {False: None, True: "auto"}.get(deinterlace, deinterlace)
         self._frames: Iterator[Frame] | None = None
-        self._pts, self._keys, self._checks = array("q"), bytearray(), array("I")
-        self._owned, self._complete = bytearray(), False
+        self._pts, self._stamps = array("q"), array("q")
+        self._keys, self._checks = bytearray(), array("I")
+        self._owned, self._last, self._complete = bytearray(), 0, False
 
     def __enter__(self) -> Reader:
         return self
@@ -150,10 +161,12 @@ class Reader:
             raise ValueError("an index needs a read from frame 0 to the end")
         return FrameIndex(
             np.array(self._pts, np.int64),
+            np.array(self._stamps, np.int64),
             np.frombuffer(bytes(self._keys), np.bool_),
             np.array(self._checks, np.uint32),
             np.frombuffer(bytes(self._owned), np.bool_),
             self.clip.video.time_base,
+            self._last,
         )
 
     def _read(self) -> Iterator[Frame]:
@@ -209,8 +222,8 @@ class Reader:
         if len(keys) < 2:
             return []
         second = int(1 / index.time_base)
-        times = [index.pts[keys[-1]], index.pts[keys[-1]] - second, index.pts[keys[-2]] - 2 * second]
-        return [int(time) for time in times if time > index.pts[0]]
+        last, before = (int(index.stamps[key]) for key in (keys[-1], keys[-2]))
+        return [time for time in (last, last - second, before - 2 * second) if time > index.stamps[0]]
 
     def _proved(self, source: FilmDecoder | ImageDecoder, first: int, stop: int) -> Iterator[tuple[int, Decoded]]:
         """Frames from first on. A frame is known by its time and samples, those after it by their order and samples."""
@@ -238,9 +251,10 @@ class Reader:
     def _place(self, decoded: Decoded, check: int) -> int | None:
         """The number of a frame that has a time of its own; None where neither time nor samples are known."""
         index = self._known
-        n = int(np.searchsorted(index.pts, decoded.pts))
-        known = decoded.own and n < len(index) and index.pts[n] == decoded.pts and index.owned[n]
-        return n if known and index.checks[n] == check else None
+        if not decoded.own:
+            return None
+        places = np.flatnonzero((index.stamps == decoded.stamp) & index.owned & (index.checks == check))
+        return int(places[0]) if len(places) == 1 else None  # a film joined with itself has its frames twice
 
     def _linear(self, first: int, stop: int | None) -> Iterator[tuple[int, Decoded]]:
         """Frames from first on, decoded from the beginning of the file."""
@@ -262,9 +276,11 @@ class Reader:
 
     def _note(self, decoded: Decoded) -> None:
         self._pts.append(decoded.pts)
+        self._stamps.append(decoded.stamp)
         self._keys.append(decoded.keyframe)
         self._checks.append(_check(decoded.planes))
         self._owned.append(decoded.own)
+        self._last = decoded.duration
 
 
 def _check(planes: av.VideoFrame) -> int:

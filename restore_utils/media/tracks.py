@@ -14,6 +14,7 @@ from av.stream import Discard, Disposition
 
 from restore_utils.media.carriers import Carrier, Copy, Recode, Span, Text
 from restore_utils.media.clip import Clip, Track
+from restore_utils.media.clock import Timeline, timeline
 from restore_utils.media.container import open_film
 
 _SOUND = {"mp4": "aac", "mov": "aac", "matroska": "flac"}
@@ -68,7 +69,7 @@ def carry(
     flows, shared = [], {}
     if clip.container == "images":
         return flows
-    rest = None
+    rest, clock = None, timeline(clip)
     for track in clip.tracks:
         if _known_otherwise(track, clip):
             continue
@@ -79,11 +80,11 @@ def carry(
             source = rest
         carrier = _carrier(container, clip, source.streams[track.index], track, span, muxer, messages)
         if carrier is not None and track.kind == "audio":
-            flows.append(_flow(source, {track.index: carrier}, messages))
+            flows.append(_flow(source, {track.index: carrier}, clock, messages))
         elif carrier is not None:
             shared[track.index] = carrier
     if shared:
-        flows.append(_flow(rest, shared, messages))
+        flows.append(_flow(rest, shared, clock, messages))
     return flows
 
 
@@ -202,18 +203,27 @@ def _opens(codec: str, settings: dict[str, object]) -> bool:
     return True
 
 
-def _flow(source: av.container.InputContainer, carriers: dict[int, Carrier], messages: list[str]) -> Iterator[Timed]:
+def _flow(
+    source: av.container.InputContainer, carriers: dict[int, Carrier], clock: Timeline, messages: list[str]
+) -> Iterator[Timed]:
+    movers = {index: clock.mover(index) for index in carriers}
     for stream in source.streams:
         if stream.index not in carriers:
             stream.discard = Discard.all
     try:
         for packet in source.demux([source.streams[index] for index in carriers]):
             carrier = carriers[packet.stream.index]
+            movers[packet.stream.index](packet)
             if packet.size and not carrier.done:
                 yield from (Timed(p.dts * p.time_base, p) for p in carrier.feed(packet))
             elif all(carrier.done for carrier in carriers.values()):
                 break
     except av.FFmpegError as error:
         messages.append(f"the source's tracks {sorted(carriers)} end early: {error.strerror}")
-    for carrier in carriers.values():
+    for index, carrier in carriers.items():
         yield from (Timed(p.dts * p.time_base, p) for p in carrier.flush())
+        if carrier.order and (carrier.order.moved or carrier.order.dropped):
+            messages.append(
+                f"audio track {index}: {carrier.order.moved} packets whose stamps go back were put in order, "
+                f"{carrier.order.dropped} that were there twice are left out"
+            )

@@ -17,7 +17,7 @@ BLACK = 12.0  # mean grey level of 255 below which a frame shows nothing
 FLAT = 4.0  # standard deviation of grey levels below which it shows nothing either
 ALIKE = 2.0  # mean difference in grey levels of small pictures up to which two frames are one
 SCENE = 0.9  # correlation of small pictures above which two shots show one scene
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _look(path: Path, sha256: str) -> Survey:
         inside = frames[(frames >= first) & (frames < stop)]
         if len(inside):
             thumbs[k] = middles[int(inside[len(inside) // 2])]
-    arrays = {k: getattr(index, k) for k in ("pts", "keyframes", "checks", "owned")}
+    arrays = {k: getattr(index, k) for k in ("pts", "stamps", "keyframes", "checks", "owned")}
     size = (clip.video.width, clip.video.height)
     rate = float(clip.video.rate)
     return Survey(str(path), sha256, size, count, shots, frames, thumbs, arrays, str(index.time_base), rate)
