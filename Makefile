@@ -59,7 +59,7 @@ $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && $(PYTHON) -m pip install -q $(PIP_ARGS) --target build/virtualenv virtualenv \
 	  && PYTHONPATH=build/virtualenv $(PYTHON) -m virtualenv -q $(VENV); }
 	$(BIN)/python -m pip install -q --upgrade pip $(PIP_ARGS)
-	$(BIN)/python -m pip install $(PIP_ARGS) -e '.[dev]'
+	$(BIN)/python -m pip install $(PIP_ARGS) -e '.[dev,speech]'
 	@# opencv-python needs the libraries of a desktop; a server has none, and the headless build is the same cv2.
 	$(BIN)/python -c 'import cv2' 2>/dev/null || { $(BIN)/python -m pip uninstall -q -y opencv-python \
 	  && $(BIN)/python -m pip install -q $(PIP_ARGS) --force-reinstall --no-deps opencv-python-headless; }

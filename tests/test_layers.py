@@ -17,6 +17,7 @@ LAYERS = [
     ("media", "stream"),
     ("adapters", "contract", "analyse", "score", "damage", "recipes", "sources", "classic", "wrappers"),
     ("show", "film", "video_models", "image_models", "assemble", "degrade"),
+    ("speech",),
     ("builders", "zoo", "evidence", "feed", "folder", "oddities", "pairs", "train"),
     ("plan", "report", "progress"),
     ("job",),

