@@ -29,11 +29,14 @@ import torch
 
 from benchmarks.clips import footage, lossless
 from benchmarks.filters import DEFLICKER, DENOISERS, filtered
-from restore_utils import damage, recipes
+from restore_utils import damage
 from restore_utils.analyse import analyse
-from restore_utils.classic import Deflicker, Median
-from restore_utils.media.probe import probe
-from restore_utils.stream import FrameModel, Shot, restore
+from restore_utils.core.model import FrameModel, Shot
+from restore_utils.core.runner import restore
+from restore_utils.damage import recipes
+from restore_utils.media.inspect import probe
+from restore_utils.restorers.deflicker.model import Deflicker
+from restore_utils.restorers.median.model import Median
 
 INSIDE = 0.1
 

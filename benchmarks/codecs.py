@@ -24,9 +24,9 @@ from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import from_rgb, to_rgb
 from restore_utils.media.convert import convert
 from restore_utils.media.encoding import Encoding
+from restore_utils.media.inspect import probe
 from restore_utils.media.mux import join
 from restore_utils.media.planes import arrays
-from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
 from restore_utils.media.write import Writer
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.film import Case, clips, psnr, through
-from restore_utils import film
-from restore_utils.classic.median import Median
-from restore_utils.film.cues import Cues
+from restore_utils.restorers.film import model as film
+from restore_utils.restorers.film.cues import Cues
+from restore_utils.restorers.median.model import Median
 
 KINDS = {"white": (0.95, False), "scribed": (0.9, True), "black": (0.03, False)}  # tone, and whether it is a ring
 FRAMES = 4

@@ -23,8 +23,10 @@ import cv2
 import numpy as np
 import torch
 
-from restore_utils import damage, ffmpeg, recipes
-from restore_utils.degrade import degrade
+from restore_utils import damage
+from restore_utils.damage import recipes
+from restore_utils.damage.whole import degrade
+from restore_utils.media import ffmpeg
 from restore_utils.pairs import make_pairs
 from restore_utils.pairs.work import one_thread
 

@@ -30,8 +30,8 @@ import cv2
 import numpy as np
 import torch
 
-from restore_utils import damage, recipes
-from restore_utils.damage import shapes
+from restore_utils import damage
+from restore_utils.damage import recipes, shapes
 
 LINES = 480  # every clip is measured at this height
 

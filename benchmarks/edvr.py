@@ -26,9 +26,9 @@ import torch
 from torch import nn
 from torchvision.ops import deform_conv2d
 
-from restore_utils.archs import edvr
-from restore_utils.archs.edvr import EDVR, DeformableConv, Dimensions, ResidualBlock
-from restore_utils.contract import film
+from restore_utils.core.testing import film
+from restore_utils.restorers.edvr import network as edvr
+from restore_utils.restorers.edvr.network import EDVR, DeformableConv, Dimensions, ResidualBlock
 
 RUN = 8  # frames answered for at once
 SIZES = {"M": {"channels": 64, "back_blocks": 10}, "L": {"channels": 128, "back_blocks": 40}}

@@ -2,8 +2,8 @@
 
     python -m benchmarks.fieldclips DIR [--suffix .mkv .mp4] [--part 1 2] [--only NAME ...]
 
-For clips from other people's bug reports: stamps that go back, clocks that begin anywhere, odd rates and shapes. Nothing
-is judged here: the lines are to be held against what each clip must give, and against those of another version.
+For clips from other people's bug reports: stamps that go back, clocks that begin anywhere, odd rates and shapes.
+Nothing is judged here: the lines are to be held against what each clip must give, and against those of another version.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 import traceback
+from itertools import pairwise
 from pathlib import Path
 
 import av
 
 from restore_utils.errors import RestoreError
-from restore_utils.restoration import restore_film, settings_for
+from restore_utils.jobs.restoration import restore_film, settings_for
 
 
 def clips(folder: Path) -> list[Path]:
@@ -53,7 +54,7 @@ def facts(film: Path) -> list[str]:
             if not found:
                 lines.append(f"{stream.type}: no packet")
                 continue
-            hole = max((b[0] - a[1] for a, b in zip(found, found[1:])), default=0.0)
+            hole = max((b[0] - a[1] for a, b in pairwise(found)), default=0.0)
             size = ""
             if stream.type == "video":
                 context = stream.codec_context

@@ -27,13 +27,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore_utils import damage, film, recipes
-from restore_utils.archs.fastdvdnet import FastDVDnet
-from restore_utils.classic.median import Median
-from restore_utils.classic.register import Reference
-from restore_utils.film.decoys import KINDS as THINGS
-from restore_utils.film.decoys import draw_things
-from restore_utils.stream import FrameModel, Shot, restore
+from restore_utils import damage
+from restore_utils.core.model import FrameModel, Shot
+from restore_utils.core.runner import restore
+from restore_utils.damage import recipes
+from restore_utils.restorers.fastdvdnet.network import FastDVDnet
+from restore_utils.restorers.film import model as film
+from restore_utils.restorers.median.model import Median
+from restore_utils.restorers.steady.registration import Reference
+from restore_utils.train.film.decoys import KINDS as THINGS
+from restore_utils.train.film.decoys import draw_things
 
 SEEN = 0.02  # of white: a smaller change is no damage
 PLAIN = 0.05  # of white: damage that a viewer sees at once

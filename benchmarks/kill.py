@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from restore_utils.demo import make_clip
-from restore_utils.media.probe import probe
+from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
 
 

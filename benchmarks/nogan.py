@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.film import FILTERS, Case, Restorer, clips, ffmpeg, psnr, ssim_map, table, through
-from restore_utils import damage, recipes
-from restore_utils.classic.median import Median
-from restore_utils.wrappers import RenderSize
-from restore_utils.zoo import build
+from restore_utils import damage
+from restore_utils.core.wrappers import RenderSize
+from restore_utils.damage import recipes
+from restore_utils.restorers.median.model import Median
+from restore_utils.restorers.registry import build
 
 
 def slope(frames: Tensor) -> float:

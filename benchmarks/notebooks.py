@@ -19,7 +19,7 @@ import nbformat
 import torch
 from nbclient import NotebookClient
 
-from restore_utils.archs.edvr import EDVR, Dimensions
+from restore_utils.restorers.edvr.network import EDVR, Dimensions
 from tests.test_notebooks import NOTEBOOKS, ROOT, settings_cell
 
 LONGEST = 4 * 3600  # seconds that a cell may take

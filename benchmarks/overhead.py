@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from benchmarks.clips import ffmpeg, footage, hd_clip
-from restore_utils.job import open_job
+from restore_utils.jobs.job import open_job
+from restore_utils.jobs.settings import Settings
 from restore_utils.media.write import Encoding
-from restore_utils.plan import Settings
 
 
 def main() -> None:

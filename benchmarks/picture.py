@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from restore_utils import show
-from restore_utils.damage import look
-from restore_utils.evidence import Evidence
+from restore_utils.jobs.changes import Changes
 from restore_utils.media import Reader, probe
+from restore_utils.pairs import look
 
 GAP = 6  # pixels between pictures
 FAULTS = ("dust", "blotch", "hair", "scratch", "line", "tear", "stain", "grain", "fading", "tint", "vignette", "codec")
@@ -45,8 +45,8 @@ def frames(clip: Path, first: int, count: int) -> list[np.ndarray]:
         return [frame.rgb() for frame in reader]
 
 
-def most_changed(job: Path) -> Evidence:
-    found = [Evidence.load(file) for file in (job / "segments").glob("*.npz")]
+def most_changed(job: Path) -> Changes:
+    found = [Changes.load(file) for file in (job / "segments").glob("*.npz")]
     best = max((e for e in found if e.best is not None), key=lambda e: e.repaired.max())
     print(f"frame {best.best}, {100 * best.repaired.max():.1f} % of it replaced")
     return best

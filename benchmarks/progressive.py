@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from restore_utils.train.data import batches, find_pairs
-from restore_utils.train.measure import measure
-from restore_utils.train.pretrained import prepare
-from restore_utils.train.run import Leg, Run
-from restore_utils.train.stages import PRESETS, Stage
+from restore_utils.train.unet.data import batches, find_pairs
+from restore_utils.train.unet.measure import measure
+from restore_utils.train.unet.pretrained import prepare
+from restore_utils.train.unet.run import Leg, Run
+from restore_utils.train.unet.stages import PRESETS, Stage
 
 FULL, BATCH, RATE = 128, 8, 1e-3
 GROWING = ((64, 0.4), (96, 0.3), (128, 0.3))  # size, share of the pictures that the fixed run sees

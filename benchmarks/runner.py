@@ -25,12 +25,13 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
 from benchmarks.memory import resident
-from restore_utils.archs.edvr import EDVR, Dimensions
-from restore_utils.archs.fastdvdnet import FastDVDnet
-from restore_utils.contract import film, shots_of, stats_of, stream_of
-from restore_utils.plan import run_sizes
-from restore_utils.stream import FrameModel, RunSize, Shot, restore
-from restore_utils.zoo import build
+from restore_utils.core.model import FrameModel, Shot
+from restore_utils.core.runner import RunSize, restore
+from restore_utils.core.testing import film, shots_of, stats_of, stream_of
+from restore_utils.jobs.plan import run_sizes
+from restore_utils.restorers.edvr.network import EDVR, Dimensions
+from restore_utils.restorers.fastdvdnet.network import FastDVDnet
+from restore_utils.restorers.registry import build
 
 RANDOM: dict[str, Callable[[], nn.Module]] = {
     "edvr-m": lambda: EDVR(Dimensions()),

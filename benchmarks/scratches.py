@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.film import clips, inpainted, psnr, through
-from restore_utils import film
-from restore_utils.classic.median import Median
+from restore_utils.restorers.film import model as film
+from restore_utils.restorers.median.model import Median
 
 
 class Kind(NamedTuple):

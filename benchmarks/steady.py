@@ -31,14 +31,15 @@ import torch
 
 from benchmarks.classic import clips, restored
 from benchmarks.clips import lossless
-from restore_utils import damage, recipes
+from restore_utils import damage
 from restore_utils.analyse import analyse
-from restore_utils.classic import Steady
-from restore_utils.classic.register import Reference
+from restore_utils.core.model import Shot
+from restore_utils.damage import recipes
 from restore_utils.damage.geometry import moved
-from restore_utils.ffmpeg import run
-from restore_utils.media.probe import probe
-from restore_utils.stream import Shot
+from restore_utils.media.ffmpeg import run
+from restore_utils.media.inspect import probe
+from restore_utils.restorers.steady.model import Steady
+from restore_utils.restorers.steady.registration import Reference
 
 HEADS = ("clip", "weave", "method", "jitter", "left", "most", "clean: jitter", "most", "fps")
 AMOUNTS = (0.6, 1.2)

@@ -3,7 +3,7 @@
     from restore_utils import restore_film, settings_for
     restore_film("old.mp4", "restored.mp4", settings_for("restored.mp4", model="old-film"))
 
-`restore_utils.stream` says what a model is, `restore_utils.contract` checks one of your own.
+`restore_utils.core.model` says what a model is, `restore_utils.core.testing` checks one of your own.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from restore_utils.errors import RestoreError
 from restore_utils.version import __version__
 
 if TYPE_CHECKING:
+    from restore_utils.jobs.restoration import Restoration, restore_film
+    from restore_utils.jobs.settings import settings_for
     from restore_utils.progress import text_progress
-    from restore_utils.restoration import Restoration, restore_film, settings_for
 
 __all__ = ["Restoration", "RestoreError", "__version__", "restore_film", "settings_for", "text_progress"]
 
 # Imported on use, so that reading a clip does not load torch, nor training PyAV.
 _PLACES = {
-    "Restoration": ".restoration",
-    "restore_film": ".restoration",
-    "settings_for": ".restoration",
+    "Restoration": ".jobs.restoration",
+    "restore_film": ".jobs.restoration",
+    "settings_for": ".jobs.settings",
     "text_progress": ".progress",
 }
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from restore_utils.cli import main
+from restore_utils.cli.main import main
 
 sys.exit(main())

@@ -17,12 +17,11 @@ import cv2
 import numpy as np
 
 from restore_utils import sources
-from restore_utils.assemble import compare
-from restore_utils.degrade import degrade
-from restore_utils.folder import Progress
-from restore_utils.progress import text_progress
-from restore_utils.restoration import restore_film
-from restore_utils.score import score
+from restore_utils.comparison import compare
+from restore_utils.damage.whole import degrade
+from restore_utils.jobs.restoration import restore_film
+from restore_utils.progress import Progress, text_progress
+from restore_utils.scores import score
 
 WIDTH, HEIGHT, RATE = 480, 360, 24
 RECIPE, SEED = "demo", 4

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:  # training shows progress where there is no PyAV
-    from restore_utils.folder import Progress
+Progress = Callable[[str, int, int | None], None]
+"""Called as progress(what, done, total) with frames or bytes; total None where it is not known."""
 
 _BYTES = ("download", "check")
 _PICTURES = ("pairs", "pictures", "stage")

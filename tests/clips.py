@@ -15,8 +15,8 @@ import numpy as np
 
 from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import from_rgb
+from restore_utils.media.inspect import probe
 from restore_utils.media.planes import arrays, new_frame
-from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
 from tests.extras import attachment, chapters, sound, subtitles, tags
 

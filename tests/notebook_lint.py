@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from restore_utils.errors import OptionError
-from restore_utils.forms import parse
+from restore_utils.notebook.forms import parse
 
 MOST_CELLS = 10  # with code
 MOST_LINES = 60  # of code in all, without blank lines, comments and the form's own lines

@@ -13,7 +13,7 @@ import pytest
 from restore_utils.analyse import Analysis, analyse, worst_seconds
 from restore_utils.analyse.survey import repeated
 from restore_utils.errors import JobError
-from restore_utils.media.probe import probe
+from restore_utils.media.inspect import probe
 
 WIDTH, HEIGHT = 200, 150
 

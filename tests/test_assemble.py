@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 
-from restore_utils.assemble import compare
+from restore_utils.comparison import compare
 from restore_utils.errors import OptionError, OutputError
 from restore_utils.media.colour import from_rgb
-from restore_utils.media.probe import probe
+from restore_utils.media.inspect import probe
 from tests import clips
 from tests.test_mux import frame_times, heard, packets
 

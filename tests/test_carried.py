@@ -9,8 +9,8 @@ import av
 import pytest
 
 from restore_utils.media.encoding import Encoding
+from restore_utils.media.inspect import probe
 from restore_utils.media.mux import join
-from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
 from restore_utils.media.write import Writer
 from tests import clips

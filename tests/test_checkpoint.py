@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from restore_utils import checkpoint, weights
 from restore_utils.errors import ModelError
+from restore_utils.restorers import checkpoint, weights
 
 TENSORS = {
     "a.weight": torch.arange(12.0).view(3, 4),

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore_utils import cli, zoo
-from restore_utils.adapters import per_frame
+from restore_utils.cli import main as cli
+from restore_utils.core.adapters import per_frame
 from restore_utils.errors import OptionError
-from restore_utils.media.probe import probe
+from restore_utils.jobs.settings import settings_for
+from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
-from restore_utils.restoration import settings_for
+from restore_utils.restorers import registry as zoo
 from tests import films
 
 

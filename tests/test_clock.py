@@ -1,4 +1,4 @@
-"""Films whose stamps go back, leap, or begin anywhere: picture and sound stay together, nothing is refused at the end."""
+"""Films whose stamps go back, leap, or begin anywhere: picture and sound stay together, and the film is made."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import av
 import numpy as np
 import pytest
 
-from restore_utils.assemble import compare
-from restore_utils.degrade import degrade
+from restore_utils.comparison import compare
+from restore_utils.damage.whole import degrade
+from restore_utils.jobs.restoration import restore_film, settings_for
 from restore_utils.media.clock import timeline
+from restore_utils.media.inspect import probe
 from restore_utils.media.order import InOrder
-from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
-from restore_utils.restoration import restore_film, settings_for
 from tests import clips
 from tests.test_mux import clicks, heard
 

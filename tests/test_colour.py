@@ -11,8 +11,8 @@ from sklearn.datasets import load_sample_image
 
 from restore_utils.media.chroma import enlarge, shrink
 from restore_utils.media.colour import from_rgb, to_rgb
+from restore_utils.media.inspect import probe
 from restore_utils.media.planes import arrays, layout, new_frame
-from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
 from tests import clips
 

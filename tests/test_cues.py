@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils import film
-from restore_utils.film.cues import REACH, Cues
+from restore_utils.restorers.film import model as film
+from restore_utils.restorers.film.cues import REACH, Cues
 from tests.test_film import SHIPPED, moving, psnr, run
 
 WIDTH, HEIGHT = 320, 240

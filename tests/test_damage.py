@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils import damage, recipes
-from restore_utils.damage import chance, look, shapes
+from restore_utils import damage
+from restore_utils.damage import chance, recipes, shapes
 from restore_utils.damage.canvas import composite
 from restore_utils.damage.fault import FAULTS, KINDS, Par, fault
 from restore_utils.damage.geometry import moved
 from restore_utils.errors import OptionError
+from restore_utils.pairs import look
 
 EMPTY = recipes.Recipe("test", "", ("35mm",), ())
 SIZE = (160, 120)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils.classic import Deflicker
-from restore_utils.classic.deflicker import corrections, flicker, relit
-from restore_utils.contract import check_model, stream_of
-from restore_utils.stream import Shot, restore
+from restore_utils.core.model import Shot
+from restore_utils.core.runner import restore
+from restore_utils.core.testing import check_model, stream_of
+from restore_utils.restorers.deflicker.model import Deflicker, corrections, flicker, relit
 
 COUNT = 96
 

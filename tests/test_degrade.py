@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils import damage, recipes
+from restore_utils import damage
+from restore_utils.damage import recipes
 from restore_utils.damage.overlay import overlay_frames, softlight
-from restore_utils.degrade import degrade
+from restore_utils.damage.whole import degrade
 from restore_utils.errors import DiskFullError, OptionError, OutputError, SourceError
 from restore_utils.media import Reader, from_rgb, probe
 from restore_utils.media.write import Encoding, Writer

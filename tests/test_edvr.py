@@ -14,13 +14,16 @@ import pytest
 import torch
 from torchvision.ops import deform_conv2d
 
-from restore_utils import contract, video_models
-from restore_utils.archs import deformable, edvr
-from restore_utils.archs.deformable import sampled_deform_conv2d
-from restore_utils.archs.edvr import EDVR, Dimensions, ResidualBlock, load
-from restore_utils.archs.edvr_names import modern_names
+from restore_utils.core import testing as contract
+from restore_utils.core.runner import RunSize, restore
 from restore_utils.errors import ModelError
-from restore_utils.stream import RunSize, restore
+from restore_utils.restorers.edvr import deformable
+from restore_utils.restorers.edvr import model as video_models
+from restore_utils.restorers.edvr import network as edvr
+from restore_utils.restorers.edvr.deformable import sampled_deform_conv2d
+from restore_utils.restorers.edvr.names import modern_names
+from restore_utils.restorers.edvr.network import EDVR, Dimensions, ResidualBlock, load
+from restore_utils.restorers.shared import Shared
 
 RECORDED = np.load(Path(__file__).with_name("edvr_reference.npz"))
 CPU = torch.device("cpu")
@@ -125,7 +128,7 @@ OFFICIAL = {
 @pytest.mark.parametrize("length", [1, 4])
 def test_windows_at_the_ends_of_a_shot_follow_the_official_rule(ends, length):
     tensors = quiet(tiny())
-    model = video_models.edvr(tensors, where="tiny", device=CPU, ends=ends)
+    model = video_models.build(tensors, where="tiny", device=CPU, ends=ends)
     network = load(tensors)
     film = contract.film(10, 16, 12)
     results = contract.run(model, film, cuts=(6,), length=length)
@@ -137,16 +140,16 @@ def test_windows_at_the_ends_of_a_shot_follow_the_official_rule(ends, length):
 
 @pytest.mark.parametrize("kinds", [{}, {"hr_in": True, "predeblur": True}])
 def test_keeps_the_contract_of_models(kinds):
-    contract.check_model(video_models.edvr(quiet(tiny(**kinds)), where="tiny", device=CPU), 14, 10)
+    contract.check_model(video_models.build(quiet(tiny(**kinds)), where="tiny", device=CPU), 14, 10)
 
 
 def test_default_end_rule_is_the_authors():
-    assert video_models.edvr(tiny(), where="tiny", device=CPU).ends == "new_info"
-    assert video_models.edvr(tiny(predeblur=True), where="tiny", device=CPU).ends == "replicate"
+    assert video_models.build(tiny(), where="tiny", device=CPU).ends == "new_info"
+    assert video_models.build(tiny(predeblur=True), where="tiny", device=CPU).ends == "replicate"
 
 
 def test_odd_sizes_are_padded_not_stretched():
-    model = video_models.edvr(quiet(tiny()), where="tiny", device=CPU)
+    model = video_models.build(quiet(tiny()), where="tiny", device=CPU)
     film = contract.film(5, 24, 16)[..., :13, :21]
     answer = contract.stacked(contract.run(model, film))
     assert answer.shape[-2:] == (52, 84)
@@ -163,7 +166,7 @@ def test_features_of_a_frame_are_computed_once_per_run():
         return network.encode(run[key[0] : key[0] + 1])
 
     film = contract.film(8, 16, 12)
-    shared = video_models.Shared(film, lambda window: [(i,) for i in window], encode)
+    shared = Shared(film, lambda window: [(i,) for i in window], encode)
     for n in range(2, 6):
         with torch.inference_mode():
             network.fuse(shared[[n - 2, n - 1, n, n + 1, n + 2]])
@@ -174,8 +177,8 @@ def test_features_of_a_frame_are_computed_once_per_run():
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_is_within_a_grey_level_on_average(precision):
     tensors, film = quiet(tiny()), contract.film(6, 24, 16)
-    exact = contract.stacked(contract.run(video_models.edvr(tensors, where="tiny", device=CPU), film))
-    half = video_models.edvr(tensors, where="tiny", device=CPU, precision=precision)
+    exact = contract.stacked(contract.run(video_models.build(tensors, where="tiny", device=CPU), film))
+    half = video_models.build(tensors, where="tiny", device=CPU, precision=precision)
     difference = (contract.stacked(contract.run(half, film)) - exact).abs()
     assert 0 < difference.mean() < 1 / 255
 
@@ -191,7 +194,7 @@ def test_forty_small_changes_are_not_rounded_away_in_half_precision():
 
 
 def test_tiles_show_no_seams():
-    model = video_models.edvr(quiet(tiny()), where="tiny", device=CPU)
+    model = video_models.build(quiet(tiny()), where="tiny", device=CPU)
     frames = contract.film(1, 200, 40)
     sizes = [RunSize(1, tile) for tile in (None, 160)]
     whole, tiled = (
@@ -206,8 +209,8 @@ def test_weights_of_something_else_are_named_as_such():
     tensors = tiny()
     del tensors["fusion.feat_fusion.weight"], tensors["fusion.feat_fusion.bias"]
     with pytest.raises(ModelError, match=r"x\.pth: not a whole EDVR: fusion\.weight is missing"):
-        video_models.edvr(tensors, where="x.pth", device=CPU)
+        video_models.build(tensors, where="x.pth", device=CPU)
     tensors = tiny()
     tensors["conv_hr.weight"] = torch.zeros(64, 32, 3, 3)
     with pytest.raises(ModelError, match="conv_hr"):
-        video_models.edvr(tensors, where="x.pth", device=CPU)
+        video_models.build(tensors, where="x.pth", device=CPU)

@@ -12,22 +12,27 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from restore_utils import contract, damage, film, job, recipes, settings_for
-from restore_utils.archs.film import FilmNet, _add_rows, _folded
+from restore_utils import damage, settings_for
+from restore_utils.core import testing as contract
+from restore_utils.core.model import Shot
+from restore_utils.core.runner import RunSize, restore
+from restore_utils.damage import recipes
 from restore_utils.errors import ModelError, OptionError, TrainingError, run_command
-from restore_utils.film import average as film_average
-from restore_utils.film import grain
-from restore_utils.film import shards as film_shards
-from restore_utils.film import train as film_train
-from restore_utils.film.align import choose, relit, sides, view, window
-from restore_utils.film.average import average
-from restore_utils.film.decoys import KINDS, draw_things
-from restore_utils.film.mask import GivenMask
-from restore_utils.film.model import soft_mask
-from restore_utils.film.shards import make_shards
-from restore_utils.film.train import train
-from restore_utils.film.windows import Windows
-from restore_utils.stream import RunSize, Shot, restore
+from restore_utils.jobs import job
+from restore_utils.restorers.film import grain
+from restore_utils.restorers.film import model as film
+from restore_utils.restorers.film.align import choose, relit, sides, view, window
+from restore_utils.restorers.film.mask import GivenMask
+from restore_utils.restorers.film.model import soft_mask
+from restore_utils.restorers.film.network import FilmNet, _add_rows, _folded
+from restore_utils.train.film import average as film_average
+from restore_utils.train.film import run as film_train
+from restore_utils.train.film import shards as film_shards
+from restore_utils.train.film.average import average
+from restore_utils.train.film.decoys import KINDS, draw_things
+from restore_utils.train.film.run import train
+from restore_utils.train.film.shards import make_shards
+from restore_utils.train.film.windows import Windows
 from tests import films
 
 SHIPPED = Path(__file__).parents[1] / "models" / "film-small.safetensors"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils import film, restore_film, settings_for
+from restore_utils import restore_film, settings_for
 from restore_utils.media.colour import from_rgb
+from restore_utils.restorers.film import model as film
 from tests import clips
 from tests.test_film import SHIPPED, moving, run
 

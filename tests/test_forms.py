@@ -10,12 +10,12 @@ from pathlib import Path
 import ipywidgets as widgets
 import pytest
 
-from restore_utils import colab, forms
-from restore_utils.colab import Places
 from restore_utils.errors import OptionError, OutputError
-from restore_utils.forms import Field, draw, parse
-from restore_utils.forms.draw import _Watcher
-from restore_utils.mirror import Mirror
+from restore_utils.files.mirror import Mirror
+from restore_utils.notebook import colab, forms
+from restore_utils.notebook.colab import Places
+from restore_utils.notebook.forms import Field, draw, parse
+from restore_utils.notebook.forms.draw import _Watcher
 
 CELL = """# @title Settings { display-mode: "form" }
 # @markdown What to restore.

@@ -9,9 +9,9 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.SwinIR import SwinIR
 
-from restore_utils import contract
+from restore_utils.core import testing as contract
 from restore_utils.errors import ModelError, OptionError
-from restore_utils.zoo import build
+from restore_utils.restorers.registry import build
 
 
 def rrdbnet() -> torch.nn.Module:

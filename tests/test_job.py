@@ -14,14 +14,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from restore_utils import job as job_module
 from restore_utils.errors import DiskFullError, JobError, OptionError, SourceError
-from restore_utils.folder import join_segments, old_segments, remove_old_segments, segment_file
-from restore_utils.job import open_job
-from restore_utils.media.probe import probe
+from restore_utils.jobs import job as job_module
+from restore_utils.jobs.job import open_job
+from restore_utils.jobs.settings import Settings
+from restore_utils.jobs.store import join_segments, old_segments, remove_old_segments, segment_file
+from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
 from restore_utils.media.write import Encoding, Writer
-from restore_utils.plan import Settings
 from tests import clips, films
 
 FRAMES = 40

@@ -12,17 +12,15 @@ PACKAGE = Path(__file__).parents[1] / "restore_utils"
 
 # A module may import from the layers below its own, and from its own.
 LAYERS = [
-    ("errors", "version", "lock", "mirror", "stop"),
-    ("prefetch", "tiles", "options", "precision", "ffmpeg", "download", "checkpoint", "weights", "archs"),
-    ("media", "stream"),
-    ("adapters", "contract", "analyse", "score", "damage", "recipes", "sources", "classic", "wrappers"),
-    ("show", "film", "video_models", "image_models", "assemble", "degrade"),
-    ("speech",),
-    ("builders", "zoo", "evidence", "feed", "folder", "oddities", "pairs", "train"),
-    ("plan", "report", "progress"),
-    ("job",),
-    ("restoration", "preview", "colab"),
-    ("forms",),
+    ("errors", "version"),
+    ("files", "progress"),
+    ("core",),
+    ("media",),
+    ("analyse", "damage", "show", "sources", "scores", "comparison"),
+    ("restorers",),
+    ("pairs", "train", "report", "speech"),
+    ("jobs",),
+    ("notebook",),
     ("demo", "cli"),
     ("__main__",),
 ]
@@ -66,9 +64,9 @@ def test_imports_run_downwards(path):
 def test_media_does_not_import_torch_and_the_runner_does_not_know_media():
     for path in modules():
         names = imports(path, on_use=True)
-        if top(path) in ("media", "prefetch", "errors"):
+        if top(path) in ("media", "files", "errors") or path.name == "prefetch.py":
             assert not any(n.split(".")[0] in ("torch", "torchvision", "fastai") for n in names), path
-        if top(path) in ("stream", "tiles", "adapters", "contract"):
+        if top(path) == "core":
             assert not any(n.startswith(("restore_utils.media", "av")) for n in names), path
 
 

@@ -13,9 +13,9 @@ from av.stream import Disposition
 from restore_utils.errors import JobError
 from restore_utils.media import made
 from restore_utils.media.encoding import Encoding
+from restore_utils.media.inspect import probe
 from restore_utils.media.made import Caption, MadeTrack
 from restore_utils.media.mux import join
-from restore_utils.media.probe import probe
 from tests import clips
 from tests.extras import sound, subtitles
 from tests.test_mux import segments

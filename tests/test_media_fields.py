@@ -7,8 +7,8 @@ import pytest
 
 from restore_utils.media.colour import to_rgb
 from restore_utils.media.fields import FieldOrder
+from restore_utils.media.inspect import probe
 from restore_utils.media.planes import arrays, layout, new_frame
-from restore_utils.media.probe import probe
 from restore_utils.media.read import Reader
 from tests import clips
 from tests.clips import read

@@ -14,8 +14,8 @@ import pytest
 
 from restore_utils.errors import OutOfMemoryError
 from restore_utils.media import decode
+from restore_utils.media.inspect import probe
 from restore_utils.media.planes import Orientation, Planar, arrays, planar_format
-from restore_utils.media.probe import probe
 from restore_utils.media.read import Frame, Reader
 from tests import clips
 from tests.clips import read

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from restore_utils.media.decode import FilmDecoder
-from restore_utils.media.probe import probe
+from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
 from tests import clips
 from tests.clips import read

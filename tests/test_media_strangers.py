@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from restore_utils.errors import SourceError
-from restore_utils.media.probe import probe
+from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
 from tests import clips
 from tests.clips import read

@@ -17,8 +17,8 @@ from restore_utils.media.clip import Clip
 from restore_utils.media.colour import to_rgb
 from restore_utils.media.convert import convert
 from restore_utils.media.encoding import CODECS, Encoding, check_size, colour_for, pixel_format_for
+from restore_utils.media.inspect import probe
 from restore_utils.media.planes import Planar, arrays, layout
-from restore_utils.media.probe import probe
 from restore_utils.media.read import Frame, Reader
 from restore_utils.media.write import Writer, segment_info
 from tests import clips

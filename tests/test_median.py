@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils.classic import Median
-from restore_utils.contract import check_model, run, stream_of
-from restore_utils.stream import Shot, restore
+from restore_utils.core.model import Shot
+from restore_utils.core.runner import restore
+from restore_utils.core.testing import check_model, run, stream_of
+from restore_utils.restorers.median.model import Median
 
 WIDTH, HEIGHT = 192, 128
 

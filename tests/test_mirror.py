@@ -8,13 +8,13 @@ import shutil
 
 import pytest
 
-from restore_utils import mirror as mirror_module
 from restore_utils.errors import DiskFullError, OutputError
-from restore_utils.folder import read_state
-from restore_utils.job import open_job
+from restore_utils.files import mirror as mirror_module
+from restore_utils.files.mirror import Mirror
+from restore_utils.jobs.job import open_job
+from restore_utils.jobs.settings import Settings
+from restore_utils.jobs.store import read_state
 from restore_utils.media.write import Encoding
-from restore_utils.mirror import Mirror
-from restore_utils.plan import Settings
 from tests import films
 
 SETTINGS = Settings(models=("copy",), encoding=Encoding("ffv1"), segment_frames=8)

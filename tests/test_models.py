@@ -12,13 +12,12 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.SwinIR import SwinIR
 
-from restore_utils import weights
-from restore_utils.archs.edvr import EDVR, Dimensions
-from restore_utils.archs.fastdvdnet import FastDVDnet
-from restore_utils.archs.unet import UNet
-from restore_utils.builders import BUILDERS
-from restore_utils.contract import check_model, film, run, stacked
-from restore_utils.zoo import build, models
+from restore_utils.core.testing import check_model, film, run, stacked
+from restore_utils.restorers import weights
+from restore_utils.restorers.edvr.network import EDVR, Dimensions
+from restore_utils.restorers.fastdvdnet.network import FastDVDnet
+from restore_utils.restorers.registry import RESTORERS, build, models, restorer
+from restore_utils.restorers.unet.network import UNet
 
 HERE = [entry.name for entry in models() if entry.here and not entry.chain]
 
@@ -103,7 +102,7 @@ def test_network_that_half_precision_would_spoil_goes_on_in_float32(tmp_path, ca
 
 
 def test_half_precision_is_checked_for_every_architecture_that_has_it():
-    have = {name for name, builder in BUILDERS.items() if "precision" in {o.name for o in builder.options()}}
+    have = {name for name in RESTORERS if "precision" in {o.name for o in restorer(name).options}}
     assert have == {name.split(",")[0] for name in NETWORKS}
 
 

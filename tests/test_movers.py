@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from restore_utils.film.align import sides, view, window
-from restore_utils.film.movers import movers
+from restore_utils.restorers.film.align import sides, view, window
+from restore_utils.restorers.film.flying import movers
 
 HEIGHT, WIDTH = 240, 320
 LUMA = (0.299, 0.587, 0.114)

@@ -18,11 +18,12 @@ from nbclient import NotebookClient
 from sklearn.datasets import load_sample_image
 from spandrel.architectures.Compact import Compact
 
-from restore_utils import colab, recipes
-from restore_utils.archs.edvr import EDVR, Dimensions
-from restore_utils.forms import parse
+from restore_utils.damage import recipes
 from restore_utils.media.colour import from_rgb
-from restore_utils.zoo import models
+from restore_utils.notebook import colab
+from restore_utils.notebook.forms import parse
+from restore_utils.restorers.edvr.network import EDVR, Dimensions
+from restore_utils.restorers.registry import models
 from tests import clips
 from tests.notebook_lint import GUARD, plain_python, problems
 

@@ -6,10 +6,11 @@ from fractions import Fraction
 
 import pytest
 
-from restore_utils.adapters import per_frame
+from restore_utils.core.adapters import per_frame
+from restore_utils.core.precision import choose_device
 from restore_utils.errors import OptionError
-from restore_utils.plan import Settings, parse_time, plan_segments, run_sizes, segment_name
-from restore_utils.precision import choose_device
+from restore_utils.jobs.plan import plan_segments, run_sizes, segment_name
+from restore_utils.jobs.settings import Settings, parse_time
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from restore_utils import zoo
-from restore_utils.adapters import per_frame
+from restore_utils.core.adapters import per_frame
 from restore_utils.errors import ModelError, OptionError
-from restore_utils.job import open_job
-from restore_utils.plan import Settings
-from restore_utils.preview import render_factors
+from restore_utils.jobs.job import open_job
+from restore_utils.jobs.settings import Settings
+from restore_utils.notebook.preview import render_factors
+from restore_utils.restorers import registry as zoo
 from tests import films
 
 

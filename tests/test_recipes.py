@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils import damage, recipes
+from restore_utils import damage
+from restore_utils.damage import recipes
 from restore_utils.errors import OptionError
 
 SHIPPED = ["dust", "heavy", "home-8mm", "newsreel-16mm", "silent-era", "specks", "star-wars", "web-rip"]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from restore_utils.errors import OutputError
-from restore_utils.media.probe import probe
+from restore_utils.media.inspect import probe
 from restore_utils.report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, versions, write_report
 from restore_utils.report.page import LARGE, SHEET
-from restore_utils.score import Scores
+from restore_utils.scores import Scores
 from tests import clips
 from tests.pages import check
 

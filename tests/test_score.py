@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_image
 
-from restore_utils import score as scoring
+from restore_utils import scores as scoring
 from restore_utils.errors import OptionError, SourceError
-from restore_utils.score import PSNR_CAP, flicker, has_vmaf, psnr, score, ssim
+from restore_utils.scores import PSNR_CAP, flicker, has_vmaf, psnr, score, ssim
 from tests import clips
 
 

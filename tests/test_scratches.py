@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils import film
-from restore_utils.film.heal import heal
-from restore_utils.film.scratches import Scratches
+from restore_utils.restorers.film import model as film
+from restore_utils.restorers.film.heal import heal
+from restore_utils.restorers.film.scratches import Scratches
 from tests.test_film import SHIPPED, moving, psnr, run
 
 WIDTH, HEIGHT = 320, 240

@@ -13,8 +13,9 @@ import av
 import numpy as np
 import pytest
 
-from restore_utils import download, sources
+from restore_utils import sources
 from restore_utils.errors import DiskFullError, OptionError, SourceError
+from restore_utils.files import download
 from restore_utils.sources import direct, page
 
 

@@ -10,15 +10,17 @@ import pytest
 import torch
 from sklearn.datasets import load_sample_image
 
-from restore_utils import damage, recipes
-from restore_utils.classic import Steady
-from restore_utils.classic.course import course, cut, jitter
-from restore_utils.classic.register import Pose, Reference
-from restore_utils.classic.weave import weave as weave_of
-from restore_utils.contract import check_model, stream_of
+from restore_utils import damage
+from restore_utils.core.model import Shot
+from restore_utils.core.runner import restore
+from restore_utils.core.testing import check_model, stream_of
+from restore_utils.damage import recipes
 from restore_utils.damage.geometry import moved
 from restore_utils.errors import OptionError
-from restore_utils.stream import Shot, restore
+from restore_utils.restorers.steady.model import Steady
+from restore_utils.restorers.steady.path import course, cut, jitter
+from restore_utils.restorers.steady.registration import Pose, Reference
+from restore_utils.restorers.steady.weave import weave as weave_of
 
 COUNT = 40
 STILL = np.zeros((COUNT, 2))

@@ -8,11 +8,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from restore_utils.adapters import chunked, per_frame, window_indices, windowed
-from restore_utils.contract import check_model, film, run, shots_of, stacked, stream_of
+from restore_utils.core.adapters import chunked, per_frame, window_indices, windowed
+from restore_utils.core.model import FrameModel, Result
+from restore_utils.core.runner import RunSize, restore
+from restore_utils.core.testing import check_model, film, run, shots_of, stacked, stream_of
+from restore_utils.core.tiles import tiled
 from restore_utils.errors import ModelError, OutOfMemoryError, SourceError
-from restore_utils.stream import FrameModel, Result, RunSize, restore
-from restore_utils.tiles import tiled
 
 
 class Stateful(FrameModel):

@@ -11,9 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from restore_utils import download, weights
 from restore_utils.errors import ModelError
-from restore_utils.weights import WeightFile
+from restore_utils.files import download
+from restore_utils.restorers import weights
+from restore_utils.restorers.weights import WeightFile
 
 CONTENT = bytes(range(256)) * 400  # 102,400 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from restore_utils import contract
-from restore_utils.adapters import per_frame, windowed
+from restore_utils.core import testing as contract
+from restore_utils.core.adapters import per_frame, windowed
+from restore_utils.core.model import FrameModel, Result
+from restore_utils.core.wrappers import ChromaOnly, RenderSize, with_luma_of
 from restore_utils.errors import ModelError
-from restore_utils.stream import FrameModel, Result
-from restore_utils.wrappers import ChromaOnly, RenderSize, with_luma_of
 
 
 class Sees(FrameModel):

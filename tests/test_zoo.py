@@ -8,14 +8,15 @@ import re
 import pytest
 import torch
 
-from restore_utils import contract, weights, zoo
-from restore_utils.adapters import per_frame, windowed
-from restore_utils.archs.edvr import EDVR, Dimensions
-from restore_utils.archs.fastdvdnet import FastDVDnet
-from restore_utils.builders import BUILDERS
+from restore_utils.core import testing as contract
+from restore_utils.core.adapters import per_frame, windowed
 from restore_utils.errors import ModelError, OptionError
-from restore_utils.options import Option
-from restore_utils.zoo import build, build_all, models, with_second_stages
+from restore_utils.restorers import registry as zoo
+from restore_utils.restorers import weights
+from restore_utils.restorers.edvr.network import EDVR, Dimensions
+from restore_utils.restorers.fastdvdnet.network import FastDVDnet
+from restore_utils.restorers.options import Option
+from restore_utils.restorers.registry import RESTORERS, build, build_all, models, with_second_stages
 
 NAMES = [entry.name for entry in models()]
 
@@ -90,7 +91,7 @@ def only(spec: str):
 def test_every_entry_states_what_it_needs(entry):
     assert entry.task
     assert bool(entry.chain) != bool(entry.architecture)
-    assert entry.architecture in {"", *BUILDERS}
+    assert entry.architecture in {"", *RESTORERS}
     assert not entry.stage2 or entry.stage2 in NAMES
     for spec in entry.chain:
         assert spec.split(":")[0] in NAMES

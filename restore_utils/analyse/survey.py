@@ -11,11 +11,11 @@ import numpy as np
 from restore_utils.analyse import pictures
 from restore_utils.analyse.analysis import PERCENTILES, Analysis
 from restore_utils.analyse.cuts import CutFinder
+from restore_utils.core.prefetch import prefetch
 from restore_utils.errors import SourceError
 from restore_utils.media.fields import FieldOrder
-from restore_utils.media.probe import Clip
+from restore_utils.media.inspect import Clip
 from restore_utils.media.read import Reader
-from restore_utils.prefetch import prefetch
 
 SIDE = 320
 """Longer side in pixels of the pictures that are measured."""

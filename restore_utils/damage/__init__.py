@@ -4,7 +4,7 @@
     dirt on the film     dust, blotches, hairs, scratches, cue marks: they weave with the picture
     projector and scan   weave, what hangs in the gate, lines, lamp, vignette, tint, resolution, codec
 
-A fault is one function registered with `fault`; recipes (`restore_utils.recipes`) say how often and how strong.
+A fault is one function registered with `fault`; recipes (`restore_utils.damage.recipes`) say how often and how strong.
 """
 
 from __future__ import annotations
@@ -23,6 +23,6 @@ from restore_utils.damage import (  # isort: skip # noqa: F401
 )
 from restore_utils.damage.canvas import Canvas
 from restore_utils.damage.fault import FAULTS, GAUGES, KINDS, STAGES, Fault, Par, fault
-from restore_utils.damage.film import Damaged, Plan, apply, plan
+from restore_utils.damage.faults import Damaged, Plan, apply, plan
 
 __all__ = ["FAULTS", "GAUGES", "KINDS", "STAGES", "Canvas", "Damaged", "Fault", "Par", "Plan", "apply", "fault", "plan"]

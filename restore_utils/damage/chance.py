@@ -10,8 +10,22 @@ import functools
 
 import numpy as np
 
+from restore_utils.errors import OptionError
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+LARGEST_SEED = 2**32 - 1
 EVENT_BLOCK = 256  # frames for which the events of a fault are drawn together
+
+
+def check_seed(seed: int) -> int:
+    """A seed as it was given.
+
+    Raises:
+        OptionError: it is no whole number, or out of range.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        raise OptionError(f"a seed of {seed!r} is impossible: give a whole number from 0 to {LARGEST_SEED}")
+    return seed
 
 
 def generator(seed: int, n: int) -> np.random.Generator:

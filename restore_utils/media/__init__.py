@@ -3,7 +3,7 @@
 from restore_utils.media.clip import Chapter, Clip, Colour, Track, Video
 from restore_utils.media.colour import from_rgb, to_rgb
 from restore_utils.media.fields import FieldOrder
-from restore_utils.media.probe import probe
+from restore_utils.media.inspect import probe
 from restore_utils.media.read import Frame, FrameIndex, Reader
 
 __all__ = [

@@ -293,16 +293,15 @@ def _picture(
     A packet is decoded when the picture `depth` places before it in the order of display is shown, which is the same
     as x264 and x265 do inside a segment, and holds across segments, whatever the distances of the pictures.
     """
-    base, shown, count = infos[0].time_base, [], 0
+    base, shown = infos[0].time_base, []
     tick = max(1, round(1 / (infos[0].rate * base)))
     origin = round(span.origin / base)
-    for packet, pts, duration in _lasting(segments, infos, tick, end):
+    for count, (packet, pts, duration) in enumerate(_lasting(segments, infos, tick, end)):
         pts -= origin
         heapq.heappush(shown, pts)
         if count == 0:
             first = pts
         dts = heapq.heappop(shown) if count >= depth else first - (depth - count) * tick
-        count += 1
         packet.pts, packet.dts, packet.duration, packet.time_base = pts, dts, duration, base
         packet.stream = stream
         yield Timed(dts * base, packet)

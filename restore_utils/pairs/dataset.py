@@ -13,7 +13,8 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from restore_utils import damage, recipes
+from restore_utils import damage
+from restore_utils.damage import recipes
 from restore_utils.errors import JobError
 
 

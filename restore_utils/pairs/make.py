@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from restore_utils import recipes
+from restore_utils.damage import recipes
+from restore_utils.damage.chance import check_seed
 from restore_utils.errors import JobError, OptionError, SourceError
-from restore_utils.options import check_seed
 from restore_utils.pairs import manifest, work
 from restore_utils.pairs.choose import SPLITS, Item, draw, part
 from restore_utils.pairs.manifest import Settings

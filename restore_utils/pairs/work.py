@@ -13,7 +13,8 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from restore_utils import damage, recipes
+from restore_utils import damage
+from restore_utils.damage import recipes
 from restore_utils.pairs.choose import Item
 from restore_utils.pairs.manifest import Settings, write_json
 from restore_utils.pairs.survey import Survey, earlier, hash_file

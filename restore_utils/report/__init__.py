@@ -20,7 +20,7 @@ import numpy as np
 from restore_utils.errors import OutputError
 from restore_utils.media.clip import Clip
 from restore_utils.report.page import render
-from restore_utils.score import Scores
+from restore_utils.scores import Scores
 from restore_utils.version import __version__
 
 _MP4_BOOKKEEPING = {"major_brand", "minor_version", "compatible_brands"}

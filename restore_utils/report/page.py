@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from restore_utils.score import flicker
+from restore_utils.scores import flicker
 from restore_utils.show import (
     STYLE,
     Html,

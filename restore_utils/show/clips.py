@@ -11,8 +11,8 @@ import av
 import numpy as np
 
 from restore_utils.errors import OptionError
-from restore_utils.media.probe import probe
-from restore_utils.score import fit, match
+from restore_utils.media.inspect import probe
+from restore_utils.scores import fit, match
 from restore_utils.show.html import Html, as_uri, text
 
 MAX_SECONDS = 10.0

@@ -17,8 +17,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from restore_utils.download import Progress
 from restore_utils.errors import OptionError, OutputError, SourceError
+from restore_utils.files.download import Progress
 from restore_utils.sources.direct import download, short
 from restore_utils.sources.page import download_page
 

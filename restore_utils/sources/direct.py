@@ -5,8 +5,8 @@ from __future__ import annotations
 import mimetypes
 from pathlib import Path
 
-from restore_utils import download as transport
 from restore_utils.errors import SourceError
+from restore_utils.files import download as transport
 
 MAX_BYTES = 1 << 40  # no film is larger; a server that says so is broken or hostile
 

@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from restore_utils.download import BLOCK, TIMEOUT_S, Progress, log, writing
 from restore_utils.errors import SourceError
-from restore_utils.ffmpeg import binary
+from restore_utils.files.download import BLOCK, TIMEOUT_S, Progress, log, writing
+from restore_utils.media.ffmpeg import binary
 from restore_utils.sources.direct import MAX_BYTES, short, sniff
 
 # Plain files and segments that yt-dlp fetches itself; no rtmp, no websocket, no external program.

@@ -107,7 +107,7 @@ def _base_from_wheels() -> Path | None:
     halves = [_package(name) for name in _WHEELS]
     if None in halves:
         return None
-    from restore_utils.weights import own_folder
+    from restore_utils.restorers.weights import own_folder
 
     folder = own_folder() / "whisper-base"
     if not (folder / "model.bin").is_file():

@@ -13,7 +13,7 @@ import numpy as np
 from restore_utils.errors import OptionError, SourceError
 from restore_utils.media.clock import Mover, Timeline, timeline
 from restore_utils.media.container import legible, open_film
-from restore_utils.media.probe import probe
+from restore_utils.media.inspect import probe
 
 RATE = 16000
 """Samples a second that recognisers of speech, voices and lips are made for."""

@@ -1,26 +1,5 @@
-"""NoGAN training with progressive resizing, on pairs of pictures; see `nogan` for the whole of it.
+"""Training: one's own networks, made from clean footage.
 
-train("set", "run", preset="quick")     a U-Net for `restore --model run/model.safetensors`
-find_rate("set", "rates.png")           a learning rate for its first stage
+unet/   NoGAN, a U-Net from pairs of pictures, with fastai
+film/   the film restorers, from shards of clean windows; plain torch and OpenCV
 """
-
-from __future__ import annotations
-
-from restore_utils.train.data import find_pairs, read
-from restore_utils.train.install import check_name, install
-from restore_utils.train.nogan import train
-from restore_utils.train.rates import find_rate
-from restore_utils.train.stages import PRESETS, Preset, Stage, at_sizes
-
-__all__ = [
-    "PRESETS",
-    "Preset",
-    "Stage",
-    "at_sizes",
-    "check_name",
-    "find_pairs",
-    "find_rate",
-    "install",
-    "read",
-    "train",
-]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from restore_utils.media.probe import probe
+from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
 from tests import films
 from tests.browser.conftest import ROOT, drag_line, picture

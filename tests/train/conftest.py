@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torchvision
 
-from restore_utils import download
-from restore_utils.train import pretrained
+from restore_utils.files import download
+from restore_utils.train.unet import pretrained
 from tests.nets import SmallEncoder, make_pairs
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from restore_utils import weights
-from restore_utils.archs.unet import UNet
-from restore_utils.train import PRESETS, Stage
-from restore_utils.train.legs import Leg
-from restore_utils.train.run import Run
+from restore_utils.restorers import weights
+from restore_utils.restorers.unet.network import UNet
+from restore_utils.train.unet import PRESETS, Stage
+from restore_utils.train.unet.run import Run
+from restore_utils.train.unet.schedule import Leg
 
 QUICKEST = {"preset": "smoke", "pretrained": False, "device": "cpu"}
 

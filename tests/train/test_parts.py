@@ -12,12 +12,12 @@ import torchvision
 from PIL import Image
 from torch import nn
 
-from restore_utils.archs.unet import Critic, UNet
 from restore_utils.errors import ModelError
-from restore_utils.train import PRESETS, Stage, find_rate, losses, pretrained, session, train
-from restore_utils.train import run as runs
-from restore_utils.train.data import View, batches, cut_pair, drawn_view, find_pairs, still_view
-from restore_utils.train.legs import plan, rate_at
+from restore_utils.restorers.unet.network import Critic, UNet
+from restore_utils.train.unet import PRESETS, Stage, find_rate, losses, pretrained, session, train
+from restore_utils.train.unet import run as runs
+from restore_utils.train.unet.data import View, batches, cut_pair, drawn_view, find_pairs, still_view
+from restore_utils.train.unet.schedule import plan, rate_at
 from tests.train.smallest import QUICKEST, generator_of, history, one_leg
 
 
@@ -52,7 +52,7 @@ def test_a_view_is_the_place_that_it_says():
 def test_losses():
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.rand(2, 3, 64, 80, generator=generator) for _ in range(2))
-    from restore_utils import score
+    from restore_utils import scores as score
 
     lumas = losses.luma(a), losses.luma(b)
     assert losses.ssim(*lumas)[0].item() == pytest.approx(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from restore_utils.errors import ModelError
-from restore_utils.train import Stage, pretrained, train
+from restore_utils.train.unet import Stage, pretrained, train
 from tests.nets import SmallEncoder
 from tests.train.smallest import QUICKEST, generator_of
 
@@ -91,7 +91,7 @@ def test_training_runs_without_pyav(pairs, tmp_path):
         "from tests.nets import SmallEncoder\n"
         "torchvision.models.resnet18 = SmallEncoder\n"
         "from restore_utils.progress import text_progress\n"
-        "from restore_utils.train import train\n"
+        "from restore_utils.train.unet import train\n"
         "with text_progress() as progress:\n"
         f"    train({str(pairs)!r}, {str(tmp_path / 'out')!r}, preset='smoke', pretrained=False, gan=False,\n"
         "          stages=[{'size': 64, 'batch': 1, 'epochs': 0.25, 'rate': 1e-4}], progress=progress)\n"

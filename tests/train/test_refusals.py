@@ -11,13 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from restore_utils import cli, weights, zoo
-from restore_utils.archs.unet import UNet
+from restore_utils.cli import app as cli
 from restore_utils.errors import DiskFullError, JobError, ModelError, OptionError, TrainingError
-from restore_utils.train import PRESETS, Stage, at_sizes, find_rate, install, losses, memory, session, train
-from restore_utils.train import run as runs
-from restore_utils.train.data import find_pairs, read
-from restore_utils.train.stages import chosen, read_stages
+from restore_utils.restorers import registry as zoo
+from restore_utils.restorers import weights
+from restore_utils.restorers.unet.network import UNet
+from restore_utils.train.unet import PRESETS, Stage, at_sizes, find_rate, install, losses, memory, session, train
+from restore_utils.train.unet import run as runs
+from restore_utils.train.unet.data import find_pairs, read
+from restore_utils.train.unet.stages import chosen, read_stages
 from tests.nets import make_pairs
 from tests.train.smallest import QUICKEST, generator_of, history, one_leg
 

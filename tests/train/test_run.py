@@ -12,13 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from restore_utils import weights, zoo
-from restore_utils.contract import check_model
+from restore_utils.core.testing import check_model
 from restore_utils.errors import JobError, TrainingError
-from restore_utils.lock import lock
-from restore_utils.train import PRESETS, Stage, install, losses, session, train
-from restore_utils.train import run as runs
-from restore_utils.train.data import batches, find_pairs
+from restore_utils.files.lock import lock
+from restore_utils.restorers import registry as zoo
+from restore_utils.restorers import weights
+from restore_utils.train.unet import PRESETS, Stage, install, losses, session, train
+from restore_utils.train.unet import run as runs
+from restore_utils.train.unet.data import batches, find_pairs
 from tests.train.smallest import QUICKEST, generator_of, history, one_leg
 
 # --- the whole --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,125 @@
+"""Restoring a film: restore, assemble, clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restore_utils.cli.app import app, print_line, say
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="NAME or FILE, with options: median:strength=0.5. Several run in the order given."),
+]
+Start = Annotated[str | None, typer.Option(help="From this time on: seconds or h:m:s.")]
+Stop = Annotated[str | None, typer.Option(help="Up to this time: seconds or h:m:s.")]
+
+
+@app.command()
+def restore(
+    source: Annotated[str, typer.Argument(help="A film, a folder of images, a URL, or a page that yt-dlp knows.")],
+    out: Annotated[Path, typer.Argument(help="The result; its suffix names the container.")],
+    model: Models = None,
+    render_factor: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the square that models see, in units of 16 pixels; if not given, 40 for networks trained on "
+            "squares, else the picture's own size."
+        ),
+    ] = None,
+    stretch: Annotated[
+        bool, typer.Option("--stretch", help="Stretch the square back, without the finer detail of the picture.")
+    ] = False,
+    finetune_stage2: Annotated[
+        bool, typer.Option("--finetune-stage2", help="The second stage behind the model (edvr-...): twice the time.")
+    ] = False,
+    start: Start = None,
+    stop: Stop = None,
+    work: Annotated[Path | None, typer.Option(help="Folder of the job; OUT.job if not given.")] = None,
+    mirror: Annotated[
+        Path | None, typer.Option(help="A folder on a safer disk: what is finished is copied there, and brought back.")
+    ] = None,
+    segment_frames: Annotated[int, typer.Option(help="Frames in a finished piece, about.")] = 120,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1; png or tiff for a folder of images.")] = "",
+    crf: Annotated[int | None, typer.Option(help="Quality of h264 and h265: less is better and larger.")] = None,
+    height: Annotated[int | None, typer.Option(help="The most lines to download from a page.")] = None,
+    mask_in: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own mask, a still or a clip with a frame for each of the film: white = repair, black = never "
+            "touch, grey = the model decides."
+        ),
+    ] = None,
+    mask_out: Annotated[Path | None, typer.Option(help="Write a film of what was changed.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report there; beside OUT if not given.")] = None,
+    try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
+) -> None:
+    """Restore a film. Run the same line again to go on after an interruption."""
+    from restore_utils.jobs.restoration import restore_film
+    from restore_utils.jobs.settings import settings_for
+    from restore_utils.progress import text_progress
+
+    settings = settings_for(
+        out,
+        model=model or "old-film",
+        render_factor=render_factor or 0,
+        stretch=stretch,
+        finetune_stage2=finetune_stage2,
+        start=start,
+        stop=stop,
+        codec=codec,
+        crf=crf,
+        segment_frames=segment_frames,
+        device=device,
+        mask_in=mask_in,
+    )
+    with text_progress() as progress:
+        done = restore_film(
+            source,
+            out,
+            settings,
+            work=work,
+            mirror=mirror,
+            height=height,
+            mask_out=mask_out,
+            report=report,
+            only_worst=try_,
+            progress=progress,
+        )
+    for message in done.messages:
+        say(message)
+    say(str(done))
+
+
+@app.command()
+def assemble(
+    work: Annotated[Path, typer.Argument(help="The folder of a job.")],
+    out: Annotated[Path, typer.Argument(help="The film.")],
+    source: Annotated[Path | None, typer.Option(help="Where the source lies now, if it was moved.")] = None,
+) -> None:
+    """Join the finished segments of a job and the source's sound into a film, without encoding again."""
+    from restore_utils.jobs.store import join_segments
+
+    for message in join_segments(work, out, source=source):
+        say(message)
+    say(f"{out} is ready")
+
+
+@app.command()
+def clean(
+    work: Annotated[Path, typer.Argument(help="The folder of a job.")],
+    remove: Annotated[bool, typer.Option(help="Remove them.")] = False,
+) -> None:
+    """List the finished segments that the last settings of a job do not use, or remove them."""
+    from restore_utils.jobs.store import old_segments, remove_old_segments
+
+    if remove:
+        say(f"{remove_old_segments(work) / 1e6:.1f} MB are free again")
+        return
+    files = old_segments(work)
+    for file in files:
+        print_line(f"{file.stat().st_size:>12} {file}")
+    say(f"{len(files)} files of other settings; --remove removes them" if files else "nothing old here")

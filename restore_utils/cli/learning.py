@@ -1,0 +1,107 @@
+"""Making damage and learning from it: degrade, pairs, train."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restore_utils.cli.app import app, print_line, say
+
+
+@app.command()
+def degrade(
+    clean: Path,
+    out: Path,
+    recipe: Annotated[str, typer.Option(help="NAME or FILE.toml of a recipe.")] = "heavy",
+    seed: Annotated[int, typer.Option(help="Same seed, same damage.")] = 0,
+    strength: Annotated[float, typer.Option(help="1 = as the recipe says.")] = 1.0,
+    overlay: Annotated[Path | None, typer.Option(help="A film of grain or dust for the recipe star-wars.")] = None,
+) -> None:
+    """Ruin a clean film in the way film is ruined."""
+    from restore_utils.damage.whole import degrade as ruin
+    from restore_utils.progress import text_progress
+
+    with text_progress() as progress:
+        for message in ruin(
+            clean, out, recipe, seed=seed, strength=strength, overlay=overlay, progress=partial(progress, "degrade")
+        ):
+            say(message)
+    say(f"{out} is ready")
+
+
+@app.command()
+def pairs(
+    sources: Annotated[list[str], typer.Argument(metavar="CLEAN... OUTDIR", help="Clean films, folders or URLs.")],
+    recipe: Annotated[str, typer.Option(help="NAME or FILE.toml of a recipe.")] = "heavy",
+    seed: Annotated[int, typer.Option(help="Same seed, same set.")] = 0,
+    count: Annotated[int, typer.Option(help="How many pairs.")] = 10_000,
+    lines: Annotated[int | None, typer.Option(help="Scale the frames to so many lines first.")] = None,
+    against: Annotated[
+        str, typer.Option(help="clean: what to learn is the clean frame; target: the one with its grain and flicker.")
+    ] = "clean",
+) -> None:
+    """Make a training set from clean footage. Run the same line again to go on after an interruption."""
+    from restore_utils.pairs import make_pairs
+    from restore_utils.progress import text_progress
+
+    if len(sources) < 2:
+        raise typer.BadParameter("pairs needs at least one clean film and the folder for the set")
+    with text_progress() as progress:
+        made = make_pairs(
+            sources[:-1],
+            Path(sources[-1]),
+            recipe,
+            seed=seed,
+            count=count,
+            lines=lines,
+            against=against,
+            progress=partial(progress, "pairs"),
+        )
+    for message in made.messages:
+        say(message)
+    say(made.summary())
+
+
+@app.command()
+def train(
+    pairs: Annotated[Path, typer.Argument(help="A folder that `pairs` made.")],
+    out: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder of the run; a run in it is gone on with.")],
+    preset: Annotated[str, typer.Option(help="quick, star-wars, deoldify or smoke.")] = "quick",
+    stages: Annotated[Path | None, typer.Option(help="FILE.toml of your own stages.")] = None,
+    gan: Annotated[bool, typer.Option(help="Also the critic and the GAN phase.")] = True,
+    loss: Annotated[str, typer.Option(help="auto, feature, structural or pixel.")] = "auto",
+    pretrained: Annotated[bool, typer.Option(help="Begin with weights from ImageNet, where they can be had.")] = True,
+    encoder: Annotated[str | None, typer.Option(help="resnet18, resnet34, resnet50 or resnet101.")] = None,
+    rate: Annotated[float, typer.Option(help="Multiplies all learning rates.")] = 1.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Same seed, same run.")] = 0,
+    mirror: Annotated[Path | None, typer.Option(help="Folder, such as one on Drive, that gets copies.")] = None,
+    find_rate: Annotated[bool, typer.Option("--find-rate", help="Only look for a learning rate.")] = False,
+) -> None:
+    """Train a U-Net on pairs. Run the same line again to go on after an interruption."""
+    from restore_utils.progress import text_progress
+    from restore_utils.train.unet import find_rate as look
+    from restore_utils.train.unet import train as learn
+
+    if find_rate and (rate != 1 or mirror or not gan):
+        raise typer.BadParameter(
+            "--find-rate only looks for a rate: leave --rate, --mirror and --no-gan to the training"
+        )
+    logging.getLogger("restore_utils").setLevel(logging.INFO)  # a run of hours says what it does as it goes
+    common = {"preset": preset, "stages": stages, "loss": loss, "pretrained": pretrained, "encoder": encoder}
+    common |= {"device": device, "seed": seed}
+    with text_progress() as progress:
+        if find_rate:
+            plot = out / "rates.png"
+            found = look(pairs, plot, **common, progress=progress)
+        else:
+            weights = learn(pairs, out, **common, gan=gan, rate=rate, mirror=mirror, progress=progress)
+    if find_rate:
+        print_line(f"{found:.2g}")
+        say(f"{plot} shows the loss over the rate")
+    else:
+        say(f"{weights} is ready: restore CLIP OUT --model {weights}")

@@ -1,0 +1,250 @@
+"""The runner: sends the frames of a film through a chain of models, shot by shot, in runs that fit into memory.
+
+A chain of models is a stream on a stream: each stage pulls the frames it needs from the one before.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from restore_utils.core.model import FrameModel, Frames, Result, Shot
+from restore_utils.core.tiles import smallest_tile, tiled
+from restore_utils.errors import ModelError, OutOfMemoryError, SourceError
+
+log = logging.getLogger(__name__)
+
+_UNTOUCHED = torch.zeros(())  # mask of a frame of the source, whatever its size
+
+
+@dataclass(frozen=True)
+class RunSize:
+    """How much of a film a model is given at once: part of a restoration's plan."""
+
+    length: int = 8
+    """Frames answered for by one call, context not counted. A model with a grid has its grid instead."""
+    tile: int | None = None
+    """Side of a tile in pixels, margins included; None: whole frames."""
+
+
+def restore(
+    frames: Frames,
+    models: Sequence[FrameModel],
+    shots: Sequence[Shot],
+    *,
+    start: int,
+    stop: int,
+    device: torch.device | str = "cpu",
+    sizes: Sequence[RunSize] | None = None,
+) -> Iterator[Result]:
+    """Send the frames start <= n < stop through a chain of models; one Result of one frame for each, in order.
+
+    The results do not depend on `start` and `stop`: runs begin at fixed places of each shot, and the context that the
+    chain needs is read beyond both ends.
+
+    Args:
+        frames: opens a stream of source frames, each (3, H, W), on any device.
+        shots: in order and without gaps, at least over [start, stop).
+        sizes: one for each model; by default eight whole frames.
+
+    Raises:
+        OutOfMemoryError: when one frame in the smallest tile does not fit.
+        SourceError: when `frames` ends too early.
+        ModelError: when a model does not answer as it declares.
+    """
+    sizes = sizes or [RunSize()] * len(models)
+
+    def source(first: int, stop: int) -> Iterator[Result]:
+        with closing(frames(first, stop)) as stream:
+            for frame in stream:
+                yield Result(frame[None].to(device), _UNTOUCHED)
+
+    for model, size in zip(models, sizes, strict=True):
+        source = _Stage(model, source, shots, size)
+    with closing(source(start, stop)) as results:
+        for result in results:
+            mask = result.mask
+            if mask is _UNTOUCHED:  # no model in the chain
+                mask = result.frames.new_zeros(1, 1, *result.frames.shape[-2:])
+            yield Result(result.frames, mask)
+
+
+class _Stage:
+    """One model on a stream of results; called with a range it is itself such a stream."""
+
+    def __init__(
+        self, model: FrameModel, source: Callable[[int, int], Iterator[Result]], shots: Sequence[Shot], size: RunSize
+    ) -> None:
+        self.model, self.source, self.tile = model, source, size.tile
+        self.length = model.grid or size.length
+        self.piece = self.length  # frames answered for at once: shrinks when memory runs out
+        self.shots = [replace(shot, source=self._input, _peeked=OrderedDict()) for shot in shots]
+
+    def _input(self, first: int, stop: int) -> Iterator[Tensor]:
+        with closing(self.source(first, stop)) as results:
+            for result in results:
+                yield result.frames[0]
+
+    def __call__(self, start: int, stop: int) -> Iterator[Result]:
+        cells = self._cells(start, stop)
+        if not cells:
+            return
+        (shot, lo, _), (last_shot, _, last_hi) = cells[0], cells[-1]
+        head = max(shot.first, lo - self.model.before)
+        tail = min(last_shot.stop, last_hi + self.model.after)
+        window: deque[Result] = deque()
+        opened, state = None, None
+        with closing(self.source(head, tail)) as stream:
+            for shot, lo, hi in cells:
+                at, end = max(shot.first, lo - self.model.before), min(shot.stop, hi + self.model.after)
+                while head < at:
+                    window.popleft()
+                    head += 1
+                while head + len(window) < end:
+                    try:
+                        window.append(next(stream))
+                    except StopIteration:
+                        raise SourceError(
+                            f"the source ended at frame {head + len(window)}, {end} were expected: delete the job "
+                            "folder and start again"
+                        ) from None
+                if opened is not shot:
+                    opened, state = shot, self.model.open(shot)
+                answer = self._answer(torch.cat([r.frames for r in window]), at, lo, hi, state)
+                for n in range(max(lo, start), min(hi, stop)):
+                    mask = None if answer.mask is None else answer.mask[n - lo : n - lo + 1]
+                    changed = _union(window[n - at].mask, mask, answer.frames)
+                    yield Result(answer.frames[n - lo : n - lo + 1], changed)
+                del answer
+
+    def _cells(self, start: int, stop: int) -> list[tuple[Shot, int, int]]:
+        """The runs that answer for [start, stop): on a fixed grid in each shot, wherever start and stop lie."""
+        cells = []
+        for shot in self.shots:
+            first, last = max(start, shot.first), min(stop, shot.stop)
+            if first < last:
+                lo = shot.first + (first - shot.first) // self.length * self.length
+                cells += [(shot, n, min(n + self.length, shot.stop)) for n in range(lo, last, self.length)]
+        return cells
+
+    def _answer(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
+        """Answer for lo <= n < hi; when memory runs out with shorter runs, then with smaller tiles."""
+        while True:
+            try:
+                ends = [*range(lo, hi, self.piece), hi]
+                pieces = [self._call(run, at, a, b, state) for a, b in pairwise(ends)]
+                if len(pieces) == 1:
+                    return pieces[0]
+                masked = all(p.mask is not None for p in pieces)
+                return Result(
+                    torch.cat([p.frames for p in pieces]), torch.cat([p.mask for p in pieces]) if masked else None
+                )
+            except (MemoryError, RuntimeError) as error:
+                if isinstance(error, OutOfMemoryError) or not _is_out_of_memory(error):
+                    raise
+            # Outside the handler: its traceback holds the tensors that must be freed before the next try.
+            self._shrink(run.shape[-1], run.shape[-2])
+            if run.is_cuda:
+                torch.cuda.empty_cache()
+
+    def _shrink(self, width: int, height: int) -> None:
+        model = self.model
+        if not model.grid and self.piece > 1:
+            self.piece = -(-self.piece // 2)
+            log.warning("out of memory: %s goes on with runs of %d frames", _name(model), self.piece)
+            return
+        if model.reach is not None:
+            smallest = smallest_tile(model.reach, model.multiple_of)
+            tile = -(-(self.tile or max(width, height)) // 2)
+            if (self.tile or max(width, height)) > smallest:
+                self.tile = max(tile, smallest)
+                log.warning("out of memory: %s goes on with tiles of %d pixels", _name(model), self.tile)
+                return
+        raise OutOfMemoryError(
+            f"out of memory: {_name(model)} cannot go smaller at {width}x{height}: close other programs, use a smaller "
+            "model or --device cpu, and run again; what is finished is kept"
+        )
+
+    def _call(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
+        """One call of the model, with no more context than it declares: padded, tiled, cropped, checked."""
+        model = self.model
+        begin, end = max(at, lo - model.before), min(at + len(run), hi + model.after)
+        run = run[begin - at : end - at]
+        height, width = run.shape[-2:]
+        padded = _pad(run, model.multiple_of)
+
+        def call(part: Tensor) -> tuple[Tensor, Tensor | None]:
+            return model(part, begin, lo, hi, state)
+
+        with torch.inference_mode():
+            if self.tile and max(padded.shape[-2:]) > self.tile and model.reach is not None:
+                frames, mask = tiled(call, padded, tile=self.tile, reach=model.reach, multiple_of=model.multiple_of)
+            else:
+                frames, mask = call(padded)
+            out_width, out_height = model.out_size(width, height)
+            frames = self._limited(frames[..., :out_height, :out_width], lo, hi)
+            mask = None if mask is None else self._limited(mask[..., :out_height, :out_width], lo, hi)
+        self._check(frames, mask, lo, hi, (out_width, out_height))
+        return Result(frames, mask)
+
+    def _check(self, frames: Tensor, mask: Tensor | None, lo: int, hi: int, size: tuple[int, int]) -> None:
+        expected = (hi - lo, 3, size[1], size[0])
+        if tuple(frames.shape) != expected:
+            raise ModelError(f"{_name(self.model)} answered with {tuple(frames.shape)} where {expected} was declared")
+        if mask is not None and tuple(mask.shape) != (hi - lo, 1, size[1], size[0]):
+            raise ModelError(f"{_name(self.model)} gave a mask of {tuple(mask.shape)} for frames of {expected}")
+
+    def _limited(self, values: Tensor, lo: int, hi: int) -> Tensor:
+        """float32 within [0, 1]; copied only where it was not."""
+        values = values.float()
+        low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 1.0)
+        if not math.isfinite(low + high):
+            raise ModelError(
+                f"{_name(self.model)} gave numbers that are not finite in frames {lo}..{hi - 1}: run it in float32, or "
+                "its weights are broken"
+            )
+        return values if low >= 0 and high <= 1 else values.clamp(0, 1)
+
+
+def _union(earlier: Tensor | None, later: Tensor | None, frames: Tensor) -> Tensor | None:
+    """How far pixels were changed by two stages together; None when that cannot be told, as after a change of size."""
+    if earlier is None or later is None:
+        return None
+    if earlier is _UNTOUCHED:
+        return later
+    if earlier.shape[-2:] != frames.shape[-2:]:
+        return None
+    return earlier + later - earlier * later
+
+
+def _pad(run: Tensor, multiple_of: int) -> Tensor:
+    """Pad right and below up to a multiple: mirrored as far as the picture reaches, then its last row and column."""
+    for dim, side in ((-1, (0, 1, 0, 0)), (-2, (0, 0, 0, 1))):
+        length = run.shape[dim]
+        missing = -length % multiple_of
+        mirrored = min(missing, length - 1)
+        if mirrored:
+            run = F.pad(run, tuple(mirrored * s for s in side), mode="reflect")
+        if missing > mirrored:
+            run = F.pad(run, tuple((missing - mirrored) * s for s in side), mode="replicate")
+    return run
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)  # the CPU allocator raises a plain RuntimeError
+    return "out of memory" in text or "can't allocate memory" in text
+
+
+def _name(model: FrameModel) -> str:
+    return getattr(model, "name", type(model).__name__)

@@ -1,0 +1,170 @@
+"""Models made of models: at a render size, and colour only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from restore_utils.core.model import FrameModel, Frames, Result, Shot
+from restore_utils.errors import ModelError
+
+RENDER_STEP = 16
+"""Pixels of side per unit of render factor."""
+
+_LUMA = (0.299, 0.587, 0.114)
+_SMALL, _LARGE = 0.08, 0.2  # a change below the first keeps all detail of the full size, one above the second none
+_FITS = 4
+
+
+class RenderSize(FrameModel):
+    """Lets a model work on a square of `factor` x 16 pixels, and carries its changes back to the full size.
+
+    Frames are stretched to the square, as the networks made for this knob were trained (DeOldify). The result is the
+    enlarged square plus the detail that only the full-size frame has: all of it where the model changed little, none
+    where it changed much, with a soft blend between the two. So what the model leaves alone is exactly as it was, and
+    round a speck that it removed no rim is left of what the square was too small to show.
+    """
+
+    def __init__(self, model: FrameModel, factor: int, *, stretch: bool = False) -> None:
+        """
+        Args:
+            factor: side of the square, in units of 16 pixels.
+            stretch: give the enlarged square itself, without detail, as DeOldify does.
+
+        Raises:
+            ModelError: when the model changes the size of frames, or cannot work on a square of that size.
+        """
+        self.model, self.side, self.stretch = model, factor * RENDER_STEP, stretch
+        if model.out_size(self.side, self.side) != (self.side, self.side):
+            raise ModelError(f"{_name(model)} changes the size of frames: leave render_factor out")
+        if self.side % model.multiple_of:
+            raise ModelError(
+                f"{_name(model)} needs multiples of {model.multiple_of} pixels: give another render_factor"
+            )
+        self.before, self.after, self.grid = model.before, model.after, model.grid
+        self.multiple_of, self.reach = 1, None
+        self.memory_per_pixel = 96 + model.memory_per_pixel // 8
+
+    def open(self, shot: Shot) -> object:
+        """Open the model on the shot as it sees it: frames and motion at the render size."""
+        stats = dict(shot.stats)
+        if "motion" in stats and shot.source is not None and np.any(stats["motion"]):
+            height, width = shot.peek(shot.first).shape[-2:]
+            stats["motion"] = stats["motion"] * np.array([self.side / width, self.side / height], np.float32)
+        return self.model.open(replace(shot, stats=stats, source=self._small(shot.source)))
+
+    def _small(self, source: Frames | None) -> Frames | None:
+        if source is None:
+            return None
+
+        def frames(first: int, stop: int) -> Iterator[Tensor]:
+            with closing(source(first, stop)) as stream:
+                for frame in stream:
+                    yield self._shrink(frame[None])[0]
+
+        return frames
+
+    def _shrink(self, frames: Tensor) -> Tensor:
+        return _resize(frames, (self.side, self.side)).clamp(0, 1)
+
+    def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
+        small = self._shrink(run)
+        answer = self.model(small, at, lo, hi, state)
+        frames, small = run[lo - at : hi - at], small[lo - at : hi - at]
+        size = frames.shape[-2:]
+        restored = answer.frames.float()
+        if self.stretch:
+            return Result(_resize(restored, size).clamp(0, 1))
+        mask = None if answer.mask is None else _resize(answer.mask.float(), size)
+        replaced = _resize(_replaced(small, restored), size)
+        change = _resize(restored - small, size) - replaced * (frames - _resize(small, size))
+        if mask is not None:
+            # Exactly 0 stays 0: a pixel is untouched only where nothing of the change reaches it.
+            mask = torch.maximum(mask, replaced)
+            change = change * (mask > 0)
+        return Result((frames + change).clamp(0, 1), mask)
+
+
+def _replaced(before: Tensor, after: Tensor) -> Tensor:
+    """How far a model replaced what is at a pixel, (k, 1, h, w), 0 to 1; both (k, 3, h, w), RGB, [0, 1].
+
+    Judged by luma, since colour alone leaves no rim, and one pixel further on each side: as far as shrinking spreads
+    the edge of a speck. A change of the whole picture's brightness or contrast replaces nothing.
+    """
+    before, after = _luma(before), _luma(after)
+    change = torch.minimum((after - before).abs(), _beyond_tone(before, after).abs())
+    share = ((change - _SMALL) / (_LARGE - _SMALL)).clamp(0, 1)
+    return F.max_pool2d(share * share * (3 - 2 * share), 3, stride=1, padding=1)
+
+
+def _beyond_tone(before: Tensor, after: Tensor) -> Tensor:
+    """The part of the change from before to after that no straight tone curve of the frame explains; (k, 1, h, w).
+
+    The curve is the line of least squares, found again with less weight on what lies far from it (Cauchy's weights),
+    so that specks do not bend it.
+    """
+    change = after - before
+    weight, rest = torch.ones_like(before), change
+    for _ in range(_FITS):
+        total = weight.sum((-2, -1), keepdim=True)
+        mean, level = ((weight * x).sum((-2, -1), keepdim=True) / total for x in (before, change))
+        spread = (weight * (before - mean) ** 2).sum((-2, -1), keepdim=True).clamp(min=1e-6)
+        slope = (weight * (before - mean) * (change - level)).sum((-2, -1), keepdim=True) / spread
+        rest = change - level - slope * (before - mean)
+        weight = 1 / (1 + (rest / _SMALL) ** 2)
+    return rest
+
+
+def _resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """(k, c, h, w) at another size; averaged where that is smaller."""
+    return F.interpolate(pictures, size, mode="bilinear", antialias=True)
+
+
+class ChromaOnly(FrameModel):
+    """Takes the colour of a model's result and keeps the luma of the source (BT.601 weights)."""
+
+    def __init__(self, model: FrameModel) -> None:
+        """
+        Raises:
+            ModelError: when the model changes the size of frames.
+        """
+        if model.out_size(64, 48) != (64, 48):
+            raise ModelError(f"{_name(model)} changes the size of frames: leave chroma_only out")
+        self.model = model
+        self.before, self.after, self.grid = model.before, model.after, model.grid
+        self.multiple_of, self.reach = model.multiple_of, model.reach
+        self.memory_per_pixel = model.memory_per_pixel + 32
+
+    def open(self, shot: Shot) -> object:
+        return self.model.open(shot)
+
+    def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
+        answer = self.model(run, at, lo, hi, state)
+        return Result(with_luma_of(run[lo - at : hi - at], answer.frames.float()), answer.mask)
+
+
+def with_luma_of(source: Tensor, frames: Tensor) -> Tensor:
+    """Frames with the luma of others of the same size; both (k, 3, H, W), RGB, [0, 1].
+
+    Where a colour is too strong for the luma, it is made paler rather than the luma wrong.
+    """
+    luma = _luma(source)
+    colour = frames - _luma(frames)  # has luma 0 at any strength
+    strongest = torch.where(colour > 0, (1 - luma) / colour.clamp(min=1e-6), luma / (-colour).clamp(min=1e-6))
+    return (luma + colour * strongest.amin(1, keepdim=True).clamp(0, 1)).clamp(0, 1)
+
+
+def _luma(frames: Tensor) -> Tensor:
+    """(k, 1, H, W) of (k, 3, H, W), by the weights of BT.601."""
+    weights = torch.tensor(_LUMA, dtype=frames.dtype, device=frames.device).view(1, 3, 1, 1)
+    return (frames * weights).sum(1, keepdim=True)
+
+
+def _name(model: FrameModel) -> str:
+    return getattr(model, "name", type(model).__name__)

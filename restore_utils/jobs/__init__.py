@@ -1,0 +1,1 @@
+"""A restoration as a folder that can be stopped and resumed."""

@@ -1,0 +1,351 @@
+"""A restoration: planned, run, interrupted, gone on with, joined. What is done under its name is done."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from restore_utils.analyse import Analysis, analyse
+from restore_utils.core.model import FrameModel, Shot
+from restore_utils.core.precision import choose_device, free_memory
+from restore_utils.core.prefetch import prefetch
+from restore_utils.core.runner import RunSize, restore
+from restore_utils.errors import DiskFullError, JobError, OutputError
+from restore_utils.files.lock import lock
+from restore_utils.files.mirror import Mirror
+from restore_utils.jobs.changes import Changes
+from restore_utils.jobs.frames import SourceFrames
+from restore_utils.jobs.plan import (
+    Segment,
+    bytes_needed,
+    frame_range,
+    make_recipe,
+    out_size,
+    plan_segments,
+    run_sizes,
+    segment_name,
+    span,
+)
+from restore_utils.jobs.remarks import remarks
+from restore_utils.jobs.settings import Settings
+from restore_utils.jobs.store import (
+    COPIED,
+    changes_file,
+    content_hash,
+    gone_if_empty,
+    is_finished,
+    join_segments,
+    mask_file,
+    read_state,
+    seal,
+    segment_file,
+    write_state,
+)
+from restore_utils.media.encoding import check_size, unmastered
+from restore_utils.media.inspect import Clip, probe
+from restore_utils.media.mux import join
+from restore_utils.media.write import Encoding, Writer, pixel_format_for
+from restore_utils.progress import Progress
+from restore_utils.restorers.film.mask import check_length
+from restore_utils.restorers.registry import build_all
+
+log = logging.getLogger("restore_utils")
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is decided before the first frame is restored."""
+
+    settings: Settings
+    segments: tuple[Segment, ...]
+    models: tuple[FrameModel, ...]
+    sizes: tuple[RunSize, ...]
+    device: torch.device
+    width: int
+    height: int
+    recipe: dict
+    messages: tuple[str, ...]
+
+    @property
+    def first(self) -> int:
+        return self.segments[0].first
+
+    @property
+    def stop(self) -> int:
+        return self.segments[-1].stop
+
+
+class Job:
+    """One film and the folder in which it is restored. Use `open_job` to get one."""
+
+    def __init__(self, folder: Path, clip: Clip, content: str, analysis: Analysis, mirror: Mirror) -> None:
+        self.folder, self.clip, self.content, self.analysis, self.mirror = folder, clip, content, analysis, mirror
+
+    # ---- planning ----
+
+    def plan(self, settings: Settings) -> Plan:
+        """Decide what to do for these settings.
+
+        Raises:
+            OptionError, ModelError: for settings that cannot be.
+        """
+        device = choose_device(settings.device)
+        models = self._models(settings, device)
+        first, stop = frame_range(self.analysis, settings.start, settings.stop)
+        if settings.mask_in:
+            check_length(settings.mask_in, stop)
+        width, height = out_size(models, self.clip.video.width, self.clip.video.height)
+        check_size(settings.encoding, width, height)
+        pixel_format, said = pixel_format_for(settings.encoding, self.clip, width, height)
+        sizes = self._sizes(models, settings, device)
+        recipe = make_recipe(self.content, self.analysis, models, sizes, settings, device, pixel_format)
+        cell = lcm(*(model.grid or size.length for model, size in zip(models, sizes, strict=True)))
+        ranges = plan_segments(self.analysis.shots, first, stop, settings.segment_frames, cell)
+        segments = tuple(Segment(a, b, segment_name(a, b, recipe)) for a, b in ranges)
+        odd = remarks(self.clip, self.analysis)
+        said = (*self.clip.messages, *self.analysis.messages, *odd, said, unmastered(settings.encoding, self.clip))
+        messages = tuple(line for line in said if line)
+        return Plan(settings, segments, tuple(models), sizes, device, width, height, recipe, messages)
+
+    def _models(self, settings: Settings, device: torch.device) -> list[FrameModel]:
+        return build_all(
+            settings.models,
+            device=device,
+            render_factor=settings.render_factor,
+            stretch=settings.stretch,
+            mask_in=settings.mask_in,
+        )
+
+    def _sizes(self, models: Sequence[FrameModel], settings: Settings, device: torch.device) -> tuple[RunSize, ...]:
+        """Those of the last plan if it had the same models: a resumed run must not depend on the memory free today."""
+        last = read_state(self.folder).get("plan")
+        names = [(m.name, dict(m.options), m.fingerprint) for m in models]
+        if last and last["recipe"]["device"] == device.type:
+            known = last["recipe"]["models"]
+            if [(m["name"], m["options"], m["weights"]) for m in known] == names:
+                return tuple(RunSize(m["length"], m["tile"]) for m in known)
+        video = self.clip.video
+        return tuple(run_sizes(models, video.width, video.height, free_memory(device)))
+
+    def _remember(self, plan: Plan) -> None:
+        state = read_state(self.folder)
+        state["plan"] = {
+            "recipe": plan.recipe,
+            "segments": [[s.first, s.stop, s.name] for s in plan.segments],
+            "start": _text(plan.settings.start),
+            "stop": _text(plan.settings.stop),
+            "span": [_text(time) for time in span(self.analysis.index, plan.settings, plan.first, plan.stop)],
+            "codec": plan.settings.encoding.codec,
+            "size": [plan.width, plan.height],
+        }
+        write_state(self.folder, state)
+        self.mirror.put(self.folder / "job.json")
+
+    # ---- running ----
+
+    def missing(self, plan: Plan) -> list[Segment]:
+        """The segments of a plan that are not finished, or were damaged since."""
+        return [s for s in plan.segments if not is_finished(self.folder, s.name)]
+
+    def run(self, plan: Plan, progress: Progress | None = None) -> None:
+        """Make the segments that are missing; from now on this is the job's plan. What is finished stays in any case.
+
+        Raises:
+            DiskFullError, OutOfMemoryError, ModelError, SourceError: one line that says what to do.
+        """
+        missing = self.missing(plan)
+        damaged = sum(segment_file(self.folder, s.name).exists() for s in missing)
+        if damaged:
+            log.warning("%d finished segments in %s were damaged and are made again", damaged, self.folder)
+        total, done = plan.stop - plan.first, sum(len(s) for s in plan.segments) - sum(len(s) for s in missing)
+        self._remember(plan)
+        self._check_space(plan, sum(len(s) for s in missing))
+        for group in _neighbours(missing):
+            for _ in self._run_group(plan, group):
+                done += 1
+                if progress:
+                    progress("restore", done, total)
+
+    def _run_group(self, plan: Plan, group: Sequence[Segment]) -> Iterator[None]:
+        """Make neighbouring segments in one pass over the source; one step for each frame that is written."""
+        feed = SourceFrames(self.clip, self.analysis, group[0].first, group[-1].stop)
+        results = restore(
+            feed.frames,
+            plan.models,
+            self._shots(),
+            start=group[0].first,
+            stop=group[-1].stop,
+            device=plan.device,
+            sizes=plan.sizes,
+        )
+        with prefetch(results, depth=2) as stream:
+            for segment in group:
+                with self._segment(plan, segment) as (writer, masks, evidence):
+                    for n in range(segment.first, segment.stop):
+                        result, (frame, before) = next(stream), feed.take(n)
+                        rgb = result.frames[0].cpu().numpy()
+                        mask = None if result.mask is None else result.mask[0, 0].cpu().numpy()
+                        writer.write(frame, rgb, mask)
+                        if masks:
+                            masks.write(frame, None, mask)
+                        evidence.add(frame, before, rgb, mask)
+                        del result, frame, rgb, mask
+                        yield
+                self.mirror.put(*self._files(plan, segment))
+
+    @contextmanager
+    def _segment(self, plan: Plan, segment: Segment) -> Iterator[tuple[Writer, Writer | None, Changes]]:
+        """Writers of one segment. Nothing stays of one that is not whole; the film, written last, stands for all."""
+        size = (plan.width, plan.height)
+        evidence = Changes(segment.first, segment.stop)
+        with ExitStack() as stack:
+            film = stack.enter_context(
+                Writer(segment_file(self.folder, segment.name), self.clip, plan.settings.encoding, *size)
+            )
+            masks = None
+            if plan.settings.mask:
+                place = mask_file(self.folder, segment.name)
+                masks = stack.enter_context(Writer(place, self.clip, Encoding("ffv1"), *size, mask_film=True))
+            yield film, masks, evidence
+            writers = [writer for writer in (film, masks) if writer]
+            for writer in writers:
+                writer.complete()
+            evidence.save(changes_file(self.folder, segment.name), seal(writer.part for writer in writers))
+
+    def _files(self, plan: Plan, segment: Segment) -> list[Path]:
+        """Those of a finished segment; the one that stands for all is the last."""
+        kinds = (changes_file, mask_file, segment_file) if plan.settings.mask else (changes_file, segment_file)
+        return [kind(self.folder, segment.name) for kind in kinds]
+
+    def _shots(self) -> list[Shot]:
+        stats, border = self.analysis.stats, np.array(self.analysis.border)
+        return [Shot(a, b, {**{k: v[a:b] for k, v in stats.items()}, "border": border}) for a, b in self.analysis.shots]
+
+    def _check_space(self, plan: Plan, frames: int) -> None:
+        needed = bytes_needed(plan.settings.encoding, self.clip.video, plan.width, plan.height, frames)
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise DiskFullError(
+                f"about {needed / 1e9:.3g} GB are needed and {free / 1e9:.3g} GB are free in {self.folder}: free some "
+                "space, choose another folder with --work, or a smaller --codec"
+            )
+
+    def frame(self, plan: Plan, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """One frame before and after, float32 (3, H, W), RGB, [0, 1], and its mask (H, W), without keeping anything."""
+        feed = SourceFrames(self.clip, self.analysis, n, n + 1)
+        results = restore(
+            feed.frames, plan.models, self._shots(), start=n, stop=n + 1, device=plan.device, sizes=plan.sizes
+        )
+        (result,) = results
+        mask = None if result.mask is None else result.mask[0, 0].cpu().numpy()
+        return feed.take(n)[0].rgb(), result.frames[0].cpu().numpy(), mask
+
+    # ---- what comes of it ----
+
+    def assemble(self, out: Path) -> list[str]:
+        """Join the finished segments and the source's other streams into a film; returns what could not be carried."""
+        return join_segments(self.folder, out, clip=self.clip)
+
+    def assemble_masks(self, plan: Plan, out: Path) -> list[str]:
+        """Join the masks of a plan that was made with `mask` into a silent film."""
+        files = [mask_file(self.folder, s.name) for s in plan.segments]
+        start, stop, end = span(self.analysis.index, plan.settings, plan.first, plan.stop)
+        return join(files, self.clip, out, start=start, stop=stop, end=end, carry=False)
+
+    def bytes_made(self, plan: Plan) -> int:
+        """What the finished segments of a plan take on the disk."""
+        return sum(segment_file(self.folder, s.name).stat().st_size for s in plan.segments)
+
+    def evidence(self, plan: Plan) -> list[Changes]:
+        """What was changed, segment by segment."""
+        return [Changes.load(changes_file(self.folder, s.name)) for s in plan.segments]
+
+
+# ---- the folder ----
+
+
+@contextmanager
+def open_job(
+    source: Path, folder: Path, progress: Progress | None = None, *, mirror: Path | None = None
+) -> Iterator[Job]:
+    """Open the job of a film in a folder, new or begun, and hold its lock; analyses the film if that was not done.
+
+    Args:
+        mirror: a second folder to which all that is finished is copied at once, and from which it is brought back.
+
+    Raises:
+        JobError: another run holds the folder, or it belongs to another film.
+        SourceError: the film cannot be read.
+    """
+    clip = probe(source)
+    with gone_if_empty(folder), _held(folder):
+        copies = Mirror(folder, mirror)
+        copies.recover(*COPIED)
+        state = read_state(folder)
+        content = content_hash(clip, state, progress)
+        if state.get("content") not in (None, content):
+            places = "--work and --mirror" if mirror else "--work"
+            raise JobError(f"{folder} belongs to another film ({state['source']}): choose another folder with {places}")
+        saved = folder / "analysis.npz"
+        analysis = _load(saved) if saved.exists() else None
+        made = analysis is None
+        if made:
+            analysis = analyse(clip, progress=progress and (lambda done, total: progress("analyse", done, total)))
+        stat = clip.path.stat()
+        state |= {"format": _FORMAT, "source": str(clip.path.resolve()), "content": content}
+        state |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        write_state(folder, state)  # before the analysis, which does not say whose it is
+        if made:
+            analysis.save(saved)
+        copies.put(folder / "job.json", saved, *(clip.images or [clip.path]))
+        yield Job(folder, clip, content, analysis, copies)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The folder made, held against other runs, and without what a run that was killed left half-written."""
+    try:
+        (folder / "segments").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --work") from None
+    with lock(folder):
+        for part in (folder / "segments").glob("*.part*"):
+            part.unlink()
+        yield
+
+
+def _load(saved: Path) -> Analysis | None:
+    """The analysis that was saved; None where it is damaged or of another version: it can be made again."""
+    try:
+        return Analysis.load(saved)
+    except (JobError, zipfile.BadZipFile, zlib.error) as error:
+        log.info("%s", error)
+        return None
+
+
+def _neighbours(segments: Iterable[Segment]) -> list[list[Segment]]:
+    """Segments in groups without gaps: each is restored in one pass."""
+    groups: list[list[Segment]] = []
+    for segment in segments:
+        if groups and groups[-1][-1].stop == segment.first:
+            groups[-1].append(segment)
+        else:
+            groups.append([segment])
+    return groups
+
+
+def _text(time: Fraction | None) -> str | None:
+    return None if time is None else str(time)

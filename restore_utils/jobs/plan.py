@@ -1,0 +1,178 @@
+"""What a restoration is made of: which frames, by which models, in which pieces. All of it decided before the start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+from restore_utils.analyse import Analysis
+from restore_utils.core.model import FrameModel
+from restore_utils.core.runner import RunSize
+from restore_utils.core.tiles import smallest_tile
+from restore_utils.errors import OptionError
+from restore_utils.jobs.settings import Settings
+from restore_utils.media.inspect import Video
+from restore_utils.media.read import FrameIndex
+from restore_utils.media.write import Encoding
+from restore_utils.version import __version__
+
+_LONGEST_RUN = 8
+_MEMORY_SHARE = 0.4  # of what is free: the frames that wait in queues and the encoder need the rest
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The frames first <= n < stop of the film, and the hash of all that makes them."""
+
+    first: int
+    stop: int
+    name: str
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+
+def frame_range(analysis: Analysis, start: Fraction | None, stop: Fraction | None) -> tuple[int, int]:
+    """The frames shown from `start` up to `stop`, in seconds after the first frame.
+
+    Raises:
+        OptionError: when no frame lies between them.
+    """
+    index = analysis.index
+    seconds = [float((int(p) - int(index.pts[0])) * index.time_base) for p in (index.pts[0], index.pts[-1])]
+
+    def first_at(time: Fraction) -> int:
+        return int(np.searchsorted(index.pts, math.ceil(time / index.time_base) + int(index.pts[0])))
+
+    first = 0 if start is None else first_at(start)
+    last = len(index) if stop is None else first_at(stop)
+    if first >= last:
+        raise OptionError(f"no frame between the chosen times: the film runs from 0 to {seconds[1]:.2f} s")
+    return first, last
+
+
+def span(
+    index: FrameIndex, settings: Settings, first: int, stop: int
+) -> tuple[Fraction | None, Fraction | None, Fraction]:
+    """What join() is told of the frames first <= n < stop, in seconds by the film's own clock.
+
+    Returns:
+        When they begin, None where nothing before them is left out; when all streams end, None for their own ends; and
+        until when the last frame is shown.
+    """
+
+    def at(n: int) -> Fraction:
+        return int(index.pts[n]) * index.time_base
+
+    begin = None if settings.start is None else at(first)
+    if stop < len(index):
+        return begin, at(stop), at(stop)
+    end = index.end * index.time_base
+    # What outlasts the picture is kept, up to the time that was asked for.
+    return begin, None if settings.stop is None else max(end, at(0) + settings.stop), end
+
+
+def out_size(models: Sequence[FrameModel], width: int, height: int) -> tuple[int, int]:
+    """Width and height in pixels of what a chain makes of frames of that size."""
+    for model in models:
+        width, height = model.out_size(width, height)
+    return width, height
+
+
+def run_sizes(models: Sequence[FrameModel], width: int, height: int, memory: int) -> list[RunSize]:
+    """How long the runs and how large the tiles of each model may be where `memory` bytes are free."""
+    memory = memory * _MEMORY_SHARE
+    sizes = []
+    for model in models:
+        least = model.memory_per_pixel * ((model.grid or 1) + model.before + model.after)
+        further = model.memory_per_further_pixel or model.memory_per_pixel
+        spare = memory / (width * height) - least
+        tile = None
+        if spare < 0 and model.reach is not None:
+            tile = max(smallest_tile(model.reach, model.multiple_of), int(math.sqrt(memory / least)))
+            tile = tile if tile < max(width, height) else None
+        sizes.append(RunSize(max(1, min(_LONGEST_RUN, 1 + int(spare // further))), tile))
+        width, height = model.out_size(width, height)
+    return sizes
+
+
+def plan_segments(
+    shots: Sequence[tuple[int, int]], first: int, stop: int, length: int, cell: int
+) -> list[tuple[int, int]]:
+    """Cut the film into pieces of about `length` frames, at cuts and where all models of the chain begin a run.
+
+    The places do not depend on `first` and `stop`, so that another choice of these finds most pieces finished.
+
+    Args:
+        shots: (first, stop) of each shot, without gaps.
+        first, stop: the frames wanted.
+        cell: frames between places where all models of the chain begin a run.
+    """
+    places = [n for a, b in shots for n in range(a, b, cell)] + [shots[-1][1]]
+    pieces, begin = [], places[0]
+    for place, following in zip(places[1:], [*places[2:], None], strict=True):
+        if following is None or following - begin > length:
+            pieces.append((begin, place))
+            begin = place
+    return [(max(a, first), min(b, stop)) for a, b in pieces if a < stop and b > first]
+
+
+def segment_name(first: int, stop: int, recipe: dict) -> str:
+    """The hash of a range and of all that decides what its frames become."""
+    text = json.dumps([first, stop, recipe], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def make_recipe(
+    content: str,
+    analysis: Analysis,
+    models: Sequence[FrameModel],
+    sizes: Sequence[RunSize],
+    settings: Settings,
+    device: torch.device,
+    pixel_format: str,
+) -> dict:
+    """All that decides what a frame becomes, as plain data: equal recipes make equal frames on one machine."""
+    return {
+        "source": content,
+        "shots": hashlib.sha256(repr((analysis.shots, analysis.interlaced, len(analysis.index))).encode()).hexdigest(),
+        "models": [
+            {"name": m.name, "options": dict(m.options), "weights": m.fingerprint, **asdict(size)}
+            for m, size in zip(models, sizes, strict=True)
+        ],
+        "encoding": asdict(settings.encoding),
+        "pixel_format": pixel_format,
+        "mask": settings.mask,
+        "device": device.type,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part in making a frame."""
+    names = ("torch", "av", "opencv-python", "numpy", "scenedetect")
+    return {"restore_utils": __version__, **{name: _version(name) for name in names}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except LookupError:  # Colab's OpenCV comes under other names
+        return "unknown"
+
+
+_BITS_PER_PIXEL = {"h264": 0.35, "h265": 0.25, "prores": 4.0, "ffv1": 9.0, "png": 16.0, "tiff": 24.0}
+
+
+def bytes_needed(encoding: Encoding, video: Video, width: int, height: int, frames: int) -> int:
+    """Disk space for the segments of `frames` frames and for the film made of them; a guess, on the safe side."""
+    depth = video.bit_depth / 8 if encoding.codec in ("ffv1", "png", "tiff") else 1
+    return int(2 * frames * width * height * _BITS_PER_PIXEL[encoding.codec] * depth / 8)

@@ -1,0 +1,293 @@
+"""One film from its source to its result: fetch, analyse, plan, run, join, report. What all front ends call."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from restore_utils.analyse import worst_seconds
+from restore_utils.core.precision import choose_device
+from restore_utils.errors import OutputError
+from restore_utils.files.mirror import Mirror
+from restore_utils.jobs.job import Job, Plan, open_job
+from restore_utils.jobs.plan import frame_range, out_size
+from restore_utils.jobs.settings import Settings, settings_for
+from restore_utils.jobs.store import COPIED, gone_if_empty
+from restore_utils.media.encoding import check_size
+from restore_utils.media.inspect import probe
+from restore_utils.media.mux import check_output, is_images
+from restore_utils.media.write import Encoding
+from restore_utils.progress import Progress
+from restore_utils.report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
+from restore_utils.restorers.registry import build_all
+from restore_utils.restorers.registry import models as zoo_models
+from restore_utils.scores import Scores, score
+from restore_utils.show import stack_clips
+from restore_utils.sources import fetch
+
+TRY_SECONDS = 5
+_PICTURES = 12
+_PREVIEW_SECONDS = 4
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What came of it."""
+
+    source: Path
+    out: Path
+    work: Path
+    report: Path
+    mask: Path | None
+    first: int
+    stop: int
+    """The frames first <= n < stop of the source are the result."""
+    start_s: float
+    """Time of the first of them, in seconds after the first frame of the source."""
+    seconds: float
+    """Spent on making segments."""
+    made: int
+    """Frames made in this run; the others were finished before."""
+    messages: tuple[str, ...]
+    """One line for each thing that is not as it was in the source, or that a user should know."""
+
+    def __str__(self) -> str:
+        rate = f", {self.made} of them now at {self.made / self.seconds:.1f} per second" if self.made else ""
+        return f"{self.out} is ready: {self.stop - self.first} frames{rate}. Report: {self.report}. Job: {self.work}"
+
+
+def restore_film(
+    source: str | Path,
+    out: str | Path,
+    settings: Settings | None = None,
+    *,
+    work: str | Path | None = None,
+    mirror: str | Path | None = None,
+    height: int | None = None,
+    mask_out: str | Path | None = None,
+    report: str | Path | None = None,
+    reference: str | Path | None = None,
+    only_worst: bool = False,
+    progress: Progress | None = None,
+) -> Restoration:
+    """Restore a film. Called again with the same arguments it goes on where it was stopped.
+
+    Args:
+        source: a path, a folder of images, a direct URL, or a page that yt-dlp knows.
+        out: the result; its suffix names the container, a folder or a pattern an image sequence.
+        work: folder of the job; OUT.job if not given.
+        mirror: a second folder, on a disk that outlasts the machine, to which each finished piece of the job is copied
+            at once and from which an interrupted job is brought back.
+        height: the most lines to download from a page.
+        mask_out: a film of the masks, written if given.
+        report: an HTML page; OUT.html if not given.
+        reference: a clean film to compare with in the report.
+        only_worst: restore only the seconds that need it most, and tell what the whole would take.
+
+    Raises:
+        RestoreError: one line that says what is wrong and what to do; what is finished stays in `work`.
+    """
+    out = Path(out)
+    settings = replace(settings or settings_for(out), mask=mask_out is not None)
+    if out.name in ("", ".."):
+        raise OutputError("no name for the result: give one such as film.mkv")
+    work = Path(work) if work else out.with_name(f"{out.name}.job")
+    page = Path(report) if report else out.with_name(f"{out.name}.html")
+    _check_places(out, page, Path(mask_out) if mask_out else None)
+    # A wrong name, and a result that is too large, are to be said before hours of download and analysis.
+    models = build_all(
+        settings.models,
+        device=choose_device(settings.device),
+        render_factor=settings.render_factor,
+        stretch=settings.stretch,
+        mask_in=settings.mask_in,
+    )
+    with gone_if_empty(work):
+        if mirror:
+            Mirror(work, Path(mirror)).recover(*COPIED)
+        path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
+    clip = probe(path)
+    check_output(out, clip, settings.encoding)
+    check_size(settings.encoding, *out_size(models, clip.video.width, clip.video.height))
+    if mask_out:
+        check_output(mask_out, clip, Encoding("ffv1"))
+    if page.exists() and path.exists() and page.samefile(path):
+        raise OutputError(f"{page} is the source itself: choose another name for the report")
+    with open_job(path, work, progress, mirror=Path(mirror) if mirror else None) as job:
+        if only_worst:
+            settings = _worst(job, settings)
+        plan = job.plan(settings)
+        made = sum(len(s) for s in job.missing(plan))
+        begun = time.monotonic()
+        job.run(plan, progress)
+        seconds = time.monotonic() - begun
+        messages = [*plan.messages, *job.assemble(out)]
+        if mask_out:
+            messages += job.assemble_masks(plan, Path(mask_out))
+        if lacking := job.mirror.lacking():
+            messages.append(lacking)
+        if only_worst:
+            messages.append(_whole(job, plan, made, seconds))
+        done = Restoration(
+            path,
+            out,
+            work,
+            page,
+            Path(mask_out) if mask_out else None,
+            plan.first,
+            plan.stop,
+            float(_time(job, plan.first)),
+            seconds,
+            made,
+            tuple(dict.fromkeys(messages)),
+        )
+        scores = None
+        if reference:
+            scores = score(reference, out, offset=done.start_s, progress=progress and partial(progress, "score"))
+        write_report(page, _report(job, plan, done, str(source), scores))
+    return done
+
+
+def _check_places(out: Path, page: Path, mask: Path | None) -> None:
+    """Whether the results have places of their own, and the report one that can be written."""
+    if mask and mask.resolve() == out.resolve():
+        raise OutputError(f"{mask} is the result itself: choose another name for the film of masks")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{page}: the report is a page, choose a name that ends in .html")
+    folder = page.absolute().parent
+    elsewhere = folder != out.absolute().parent
+    if page.is_dir() or (elsewhere and not (folder.is_dir() and os.access(folder, os.W_OK))):
+        raise OutputError(f"{page} cannot be written: choose another place for the report")
+
+
+def _worst(job: Job, settings: Settings) -> Settings:
+    """The same settings for the few seconds that need restoring most."""
+    first, stop = worst_seconds(job.analysis, TRY_SECONDS, *frame_range(job.analysis, settings.start, settings.stop))
+    times = [_time(job, n) for n in (first, stop) if n < len(job.analysis.index)]
+    return replace(settings, start=times[0], stop=times[1] if len(times) > 1 else None)
+
+
+def _time(job: Job, n: int) -> Fraction:
+    """Seconds from the first frame to frame n."""
+    index = job.analysis.index
+    return (int(index.pts[n]) - int(index.pts[0])) * index.time_base
+
+
+def _whole(job: Job, plan: Plan, made: int, seconds: float) -> str:
+    frames = len(job.analysis.index)
+    size = job.bytes_made(plan) / (plan.stop - plan.first) * frames
+    free = shutil.disk_usage(job.folder).free
+    took = f"about {_clock(seconds / made * frames)} and " if made else ""
+    return (
+        f"the whole film ({frames} frames) would take {took}{_bytes(2 * size)} of disk, half of it for the job folder; "
+        f"{_bytes(free)} are free"
+    )
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+# ---- the report ----
+
+
+def _report(job: Job, plan: Plan, done: Restoration, source: str, scores: Scores | None) -> Report:
+    evidence = job.evidence(plan)
+    best = sorted((e for e in evidence if e.best is not None), key=lambda e: -float(e.repaired.max()))[:_PICTURES]
+    pictures = [Picture(e.best, float(_time(job, e.best)), e.before, e.after, e.mask) for e in best]
+    luma = np.concatenate([e.luma for e in evidence])
+    series = Series(
+        first=plan.first,
+        times_s=np.array([float(_time(job, n)) for n in range(plan.first, plan.stop)]),
+        replaced=np.concatenate([e.repaired for e in evidence]),
+        touched=np.concatenate([e.touched for e in evidence]),
+        luma_before=luma[:, 0],
+        luma_after=luma[:, 1],
+    )
+    # The clip at the top of the page begins a little before the frame that was changed most.
+    preview_s = max(0.0, (pictures[0].time_s if pictures else done.start_s) - done.start_s - _PREVIEW_SECONDS / 2)
+    result = {} if is_images(done.out) else clip_facts(probe(done.out), frames=plan.stop - plan.first)
+    return Report(
+        title=done.out.name,
+        source=clip_facts(job.clip, sha256=job.content, frames=len(job.analysis.index)),
+        result=result,
+        command=_command(source, done, plan.settings),
+        settings=_settings_facts(plan),
+        models=_model_facts(plan),
+        shots=[ShotReport(a, b) for a, b in job.analysis.shots if a < plan.stop and b > plan.first],
+        series=series,
+        pictures=pictures,
+        warnings=done.messages,
+        scores=scores,
+        preview=stack_clips(
+            done.source, done.out, start_s=preview_s, seconds=_PREVIEW_SECONDS, offset=Fraction(done.start_s)
+        ),
+        preview_start_s=preview_s,
+        created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    )
+
+
+def _model_facts(plan: Plan) -> list[ModelFacts]:
+    entries = {entry.name: entry for entry in zoo_models()}
+    facts = []
+    for model in plan.models:
+        entry = entries.get(model.name)
+        options = dict(model.options)
+        spec = ",".join(f"{key}={value}" for key, value in options.items())
+        facts.append(
+            ModelFacts(
+                name=model.name,
+                spec=f"{model.name}:{spec}" if spec else model.name,
+                licence=(entry.licence_weights or entry.licence_code) if entry else "that of the file",
+                origin=entry.origin if entry else "",
+                sha256=model.fingerprint,
+                parameters=options,
+            )
+        )
+    return facts
+
+
+def _settings_facts(plan: Plan) -> dict[str, object]:
+    settings = plan.settings
+    return {
+        **asdict(settings.encoding),
+        "pixel format": plan.recipe["pixel_format"],
+        "device": str(plan.device),
+        "runs": ", ".join(str(size.length) for size in plan.sizes),
+        "tiles": ", ".join(str(size.tile or "whole frames") for size in plan.sizes),
+        "segments": len(plan.segments),
+    }
+
+
+def _command(source: str, done: Restoration, settings: Settings) -> str:
+    line = ["python", "-m", "restore_utils", "restore", source, str(done.out), "--work", str(done.work)]
+    for spec in settings.models:
+        line += ["--model", spec]
+    options = {
+        "--render-factor": settings.render_factor,
+        "--start": None if settings.start is None else float(settings.start),
+        "--stop": None if settings.stop is None else float(settings.stop),
+        "--codec": settings.encoding.codec,
+        "--crf": settings.encoding.crf,
+        "--mask-in": settings.mask_in,
+        "--mask-out": done.mask,
+    }
+    for name, value in options.items():
+        line += [] if value is None else [name, str(value)]
+    line += ["--stretch"] if settings.stretch else []
+    return shlex.join(line)

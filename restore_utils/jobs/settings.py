@@ -1,0 +1,130 @@
+"""What a user chooses for a restoration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from restore_utils.errors import OptionError
+from restore_utils.media.mux import is_images
+from restore_utils.media.write import Encoding
+from restore_utils.restorers.building import MOST_FACTOR
+from restore_utils.restorers.registry import with_second_stages
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user chooses for a restoration."""
+
+    models: tuple[str, ...] = ("old-film",)
+    """Names or files of models, each with its options (`median:strength=0.5`), in the order they run."""
+    render_factor: int | None = None
+    """Side of the square, in units of 16 pixels, that models are given the picture in. None: each by its default,
+    which is 40 for networks trained on squares and the picture's own size for all others."""
+    stretch: bool = False
+    """Whether what comes of the square is stretched back, without the finer detail of the picture."""
+    start: Fraction | None = None
+    """Seconds after the first frame; None: from the first."""
+    stop: Fraction | None = None
+    """Seconds after the first frame, not included; None: to the last."""
+    encoding: Encoding = field(default_factory=Encoding)
+    segment_frames: int = 120
+    """Length of a finished piece, about: an interrupted run does at most one again."""
+    device: str = "auto"
+    mask: bool = False
+    """Whether a film of the masks is written beside the result."""
+    mask_in: str | None = None
+    """A person's own mask, a still or a clip, for the models that take one; their fingerprints tell what is in it."""
+
+    def __post_init__(self) -> None:
+        if self.segment_frames < 1:
+            raise OptionError(f"segment-frames must be 1 or more, not {self.segment_frames}")
+        if self.render_factor is not None and not 1 <= self.render_factor <= MOST_FACTOR:
+            raise OptionError(
+                f"render factor {self.render_factor} is not between 1 and {MOST_FACTOR}: the square has 16 x it pixels"
+            )
+        if None not in (self.start, self.stop) and self.start >= self.stop:
+            raise OptionError(f"start {float(self.start):g} s is not before stop {float(self.stop):g} s")
+        if not self.models:
+            raise OptionError("no model given: name at least one, or `copy` to change nothing")
+
+
+def parse_time(text: str | float | None) -> Fraction | None:
+    """Seconds from "90", "90.5", "1:30" or "0:01:30.250"; None and "" are None.
+
+    Raises:
+        OptionError: for anything else, negative times too.
+    """
+    if text is None or text == "":
+        return None
+    parts = str(text).strip().split(":")
+    if (
+        len(parts) > 3
+        or not all(re.fullmatch(r"\d+", p) for p in parts[:-1])
+        or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", parts[-1])
+    ):
+        raise OptionError(f"{text!r} is not a time: write seconds (90.5) or hours:minutes:seconds (0:01:30.5)")
+    return sum((Fraction(p) * 60**i for i, p in enumerate(reversed(parts))), Fraction(0))
+
+
+def settings_for(
+    out: str | Path,
+    *,
+    model: str | Sequence[str] = "old-film",
+    render_factor: int = 0,
+    stretch: bool = False,
+    finetune_stage2: bool = False,
+    start: str | float | None = None,
+    stop: str | float | None = None,
+    codec: str = "",
+    crf: int | None = None,
+    segment_frames: int = 120,
+    device: str = "auto",
+    mask: bool = False,
+    mask_in: str | Path | None = None,
+) -> Settings:
+    """Settings from what a form or a command line holds.
+
+    Args:
+        out: the result; a folder of images is PNG if no codec is chosen, everything else H.264.
+        model: names or files with their options, several as a sequence or joined by " + ".
+        render_factor: 0: what each model was made for, 40 for networks trained on squares, else the picture's own size.
+        stretch: what comes of the square is stretched back, without the finer detail of the picture.
+        finetune_stage2: the second stage behind every model that has one.
+        mask_in: a still, or a clip with a frame for each of the film: white = repair, black = never touch, grey = the
+            model decides; "" and None for none.
+
+    Raises:
+        OptionError: one line that says which value cannot be.
+    """
+    specs = [spec.strip() for spec in (model.split(" + ") if isinstance(model, str) else model) if spec.strip()]
+    if finetune_stage2 and specs:
+        specs = with_second_stages(specs)
+    if not codec:
+        images = is_images(Path(out))
+        codec = ("tiff" if Path(out).suffix in (".tif", ".tiff") else "png") if images else "h264"
+    return Settings(
+        models=tuple(specs),
+        render_factor=_count("render factor", render_factor) or None,
+        stretch=stretch,
+        start=parse_time(start),
+        stop=parse_time(stop),
+        encoding=Encoding(codec, crf),
+        segment_frames=_count("segment-frames", segment_frames),
+        device=device,
+        mask=mask,
+        mask_in=str(mask_in) if mask_in else None,
+    )
+
+
+def _count(name: str, value: float) -> int:
+    """A whole number, also one that a form gives as 21.0."""
+    try:
+        if int(value) == float(value):
+            return int(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise OptionError(f"{name} {value!r} is no whole number: give one")

@@ -1,0 +1,210 @@
+"""The folder of a job on the disk: what it says of itself, who holds it, what is finished in it.
+
+job.json            the source and the last plan
+analysis.npz        the one analysis pass
+segments/NAME.nut   finished pictures; NAME is the hash of all that makes them
+segments/NAME.npz   what was changed in them, their most changed frame, and the seal by which damage is known
+lock                held while a run is under way
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+
+from restore_utils.errors import JobError, SourceError
+from restore_utils.files.lock import lock
+from restore_utils.jobs.changes import read_seal
+from restore_utils.media.inspect import Clip, probe
+from restore_utils.media.mux import join
+from restore_utils.media.write import finish
+from restore_utils.progress import Progress
+
+COPIED = ("job.json", "analysis.npz", "segments/*", "source/**/*")
+"""What of a job its mirror holds."""
+
+_STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int}
+
+
+@contextmanager
+def gone_if_empty(folder: Path) -> Iterator[None]:
+    """Leave no folder behind that was not there before and in which nothing came to be."""
+    new = not folder.exists()
+    try:
+        yield
+    finally:
+        if new and not any(f.is_file() and f.name != "lock" for f in folder.rglob("*")):
+            (folder / "lock").unlink(missing_ok=True)
+            for empty in (*folder.glob("*"), folder):
+                with suppress(OSError):
+                    empty.rmdir()
+
+
+def segment_file(folder: Path, name: str) -> Path:
+    """Where a finished segment lies."""
+    return folder / "segments" / f"{name}.nut"
+
+
+def mask_file(folder: Path, name: str) -> Path:
+    """Where the masks of a finished segment lie."""
+    return folder / "segments" / f"{name}.mask.nut"
+
+
+def changes_file(folder: Path, name: str) -> Path:
+    """Where it lies what was changed in a finished segment."""
+    return folder / "segments" / f"{name}.npz"
+
+
+def seal(parts: Iterable[Path]) -> str:
+    """Size, time and SHA-256 of files that are whole, under their final names."""
+    facts = {}
+    for part in parts:
+        stat = part.stat()
+        facts[part.name.removesuffix(".part")] = [stat.st_size, stat.st_mtime_ns, _sha256(part)]
+    return json.dumps(facts)
+
+
+def is_finished(folder: Path, name: str) -> bool:
+    """Whether a segment is there and as it was when it was finished. A file that was copied is read to be sure."""
+    if not segment_file(folder, name).exists():
+        return False
+    facts = json.loads(read_seal(changes_file(folder, name)) or "null")
+    return bool(facts) and all(_is_unchanged(folder / "segments" / file, *fact) for file, fact in facts.items())
+
+
+def _is_unchanged(path: Path, size: int, mtime_ns: int, digest: str) -> bool:
+    try:
+        stat = path.stat()
+        return stat.st_size == size and (stat.st_mtime_ns == mtime_ns or _sha256(path) == digest)
+    except OSError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_state(folder: Path) -> dict:
+    """What job.json says; empty where there is none."""
+    try:
+        state = json.loads((folder / "job.json").read_text())
+        _check(state)
+        return state
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError):
+        raise JobError(
+            f"{folder / 'job.json'} is damaged: remove it and run again, finished segments are kept"
+        ) from None
+
+
+def _check(state: dict) -> None:
+    """Raise something unless job.json holds what `open_job` and a plan write."""
+    if any(type(state[key]) is not kind for key, kind in _STATE.items()):
+        raise TypeError
+    plan = state.get("plan")
+    if plan is None:
+        return
+    for model in plan["recipe"]["models"]:
+        model["name"], model["options"], model["weights"], model["length"], model["tile"]
+    plan["recipe"]["device"]
+    for first, stop, name in plan["segments"]:
+        if not first < stop or not re.fullmatch("[0-9a-f]+", name):
+            raise ValueError
+    for time in (plan["start"], plan["stop"], *plan["span"]):
+        _seconds(time)
+
+
+def write_state(folder: Path, state: dict) -> None:
+    """Replace job.json as a whole."""
+    part = folder / "job.json.part"
+    try:
+        part.write_text(json.dumps(state, indent=1))
+        finish(part, folder / "job.json")
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def content_hash(clip: Clip, state: dict, progress: Progress | None) -> str:
+    """SHA-256 of the film, so that a moved or renamed file is known again."""
+    stat = clip.path.stat()
+    same = (str(clip.path.resolve()), stat.st_size, stat.st_mtime_ns)
+    if not clip.images and same == (state.get("source"), state.get("bytes"), state.get("mtime_ns")):
+        return state["content"]
+    files = clip.images or (clip.path,)
+    total, done, digest = sum(f.stat().st_size for f in files), 0, hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(2**22):
+                digest.update(block)
+                done += len(block)
+                if progress:
+                    progress("check", done, total)
+    return digest.hexdigest()
+
+
+def join_segments(folder: Path, out: Path, *, clip: Clip | None = None, source: Path | None = None) -> list[str]:
+    """Join the finished segments of a job's last plan into a film, without encoding them again.
+
+    Args:
+        source: where the source lies now, if it was moved.
+
+    Returns:
+        One line for each thing of the source that the result could not take.
+
+    Raises:
+        JobError: no job there, or segments missing.
+    """
+    state = read_state(folder)
+    plan = state.get("plan")
+    if not plan:
+        raise JobError(f"{folder} is not the folder of a job: give the folder that `restore --work` was given")
+    files = [segment_file(folder, name) for _, _, name in plan["segments"]]
+    lacking = sum(not is_finished(folder, name) for _, _, name in plan["segments"])
+    if lacking:
+        raise JobError(
+            f"{lacking} of {len(files)} segments in {folder} are not finished, or damaged: run `restore` again to go on"
+        )
+    if clip is None:
+        place = source or Path(state["source"])
+        if not place.exists():
+            raise SourceError(f"{place} is not there any more, and its sound is needed: tell where with --source")
+        clip = probe(place)
+        if content_hash(clip, state, None) != state["content"]:
+            raise JobError(f"{place} is not the film that {folder} was made from")
+    start, stop, end = map(_seconds, plan["span"])
+    return join(files, clip, out, start=start, stop=stop, end=end)
+
+
+def start_seconds(folder: Path) -> float:
+    """Where the result of a job's last plan begins, in seconds after the first frame of the source."""
+    return float(_seconds(read_state(folder)["plan"]["start"]) or 0)
+
+
+def old_segments(folder: Path) -> list[Path]:
+    """Finished files that the last plan does not use."""
+    plan = read_state(folder).get("plan")
+    if not plan:
+        raise JobError(f"{folder} is not the folder of a job")
+    used = {name for _, _, name in plan["segments"]}
+    return sorted(f for f in (folder / "segments").iterdir() if f.name.split(".")[0] not in used)
+
+
+def remove_old_segments(folder: Path) -> int:
+    """Remove what the last plan does not use; returns the bytes that became free."""
+    with lock(folder):
+        files = old_segments(folder)
+        freed = sum(f.stat().st_size for f in files)
+        for file in files:
+            file.unlink()
+    return freed
+
+
+def _seconds(text: str | None) -> Fraction | None:
+    return None if text is None else Fraction(text)

@@ -1,0 +1,1 @@
+"""The restorers: a folder for each, and how a name becomes a model (`registry`)."""

@@ -1,0 +1,37 @@
+"""film-small: finds damage, says what was there, and leaves the rest of the picture alone.
+
+model     the FrameModel: what each frame goes through
+network   FilmNet                              scratches   long ones, told from lines of the scene
+align     neighbours laid over a frame         lines       what runs from top to bottom of a frame
+grain     grain for repairs                    heal        takes a scratch out
+mask      a person's own masks                 cues        marks for the projectionist
+flying    small things that fly: not dust
+
+Its training is restore_utils.train.film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from restore_utils.restorers.options import Option
+from restore_utils.restorers.restorer import Restorer, Source
+
+
+def _build(source: Source, options: Mapping[str, Any], device: object):
+    from restore_utils.restorers.film.model import load
+
+    return load(source.path, device=device, **options)
+
+
+ENTRY = Restorer(
+    "film",
+    _build,
+    (
+        Option("strength", 1.0, low=0.0, high=1.0, help="0: nothing is changed, 1: damage is wholly replaced"),
+        Option("grain", 1.0, low=0.0, high=4.0, help="grain of repairs, as a multiple of what is around them"),
+        Option("mask", "", help="a still or clip of your own: white = repair, black = never touch, grey = decide"),
+    ),
+    from_file=True,
+)
