@@ -1,9 +1,13 @@
 """Restore old film: dust, scratches and flicker go; sound, timing and the undamaged picture stay.
 
-    from restore_utils import restore_film, settings_for
-    restore_film("old.mp4", "restored.mp4", settings_for("restored.mp4", model="old-film"))
+    from restore_utils import load_model, restore, restore_frames
 
-`restore_utils.core.model` says what a model is, `restore_utils.core.testing` checks one of your own.
+    restore("old.mp4", "restored.mkv")                       # a film; called again it resumes
+    frames, mask = restore_frames(array, "median")           # frames in memory
+    probe("old.mp4"), score("clean.mkv", "restored.mkv")     # what a film is; how close two are
+
+A model of your own is a `FrameModel`; `per_frame`, `windowed` and `chunked` make one of a function or network, and
+`check_model` tells whether it keeps its promises.
 """
 
 from __future__ import annotations
@@ -15,22 +19,69 @@ from restore_utils.errors import RestoreError
 from restore_utils.version import __version__
 
 if TYPE_CHECKING:
+    from restore_utils.comparison import compare
+    from restore_utils.core.adapters import chunked, per_frame, windowed
+    from restore_utils.core.model import FrameModel, Result, Shot
+    from restore_utils.core.testing import check_model
+    from restore_utils.damage.whole import degrade
+    from restore_utils.interface import load_model, restore, restore_frames
     from restore_utils.jobs.restoration import Restoration, restore_film
     from restore_utils.jobs.settings import settings_for
+    from restore_utils.media.inspect import probe
     from restore_utils.progress import text_progress
+    from restore_utils.scores import score
 
-__all__ = ["Restoration", "RestoreError", "__version__", "restore_film", "settings_for", "text_progress"]
-
-# Imported on use, so that reading a clip does not load torch, nor training PyAV.
+# Imported on use, so that importing the package loads neither torch nor PyAV.
 _PLACES = {
-    "Restoration": ".jobs.restoration",
-    "restore_film": ".jobs.restoration",
-    "settings_for": ".jobs.settings",
-    "text_progress": ".progress",
+    "FrameModel": "core.model",
+    "Restoration": "jobs.restoration",
+    "Result": "core.model",
+    "Shot": "core.model",
+    "check_model": "core.testing",
+    "chunked": "core.adapters",
+    "compare": "comparison",
+    "degrade": "damage.whole",
+    "load_model": "interface",
+    "per_frame": "core.adapters",
+    "probe": "media.inspect",
+    "restore": "interface",
+    "restore_film": "jobs.restoration",
+    "restore_frames": "interface",
+    "score": "scores",
+    "settings_for": "jobs.settings",
+    "text_progress": "progress",
+    "windowed": "core.adapters",
 }
+
+__all__ = [
+    "FrameModel",
+    "Restoration",
+    "RestoreError",
+    "Result",
+    "Shot",
+    "__version__",
+    "check_model",
+    "chunked",
+    "compare",
+    "degrade",
+    "load_model",
+    "per_frame",
+    "probe",
+    "restore",
+    "restore_film",
+    "restore_frames",
+    "score",
+    "settings_for",
+    "text_progress",
+    "windowed",
+]
 
 
 def __getattr__(name: str) -> object:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name], __name__), name)
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -20,7 +20,7 @@ LAYERS = [
     ("restorers",),
     ("pairs", "train", "report", "speech"),
     ("jobs",),
-    ("notebook",),
+    ("notebook", "interface"),
     ("demo", "cli"),
     ("__main__",),
 ]

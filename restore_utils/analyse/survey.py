@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,6 +32,15 @@ after, that a repeat leaves. Grain and dirt are new in every other frame."""
 STILL = 0.15
 """Pixels of the small picture by which a repeat seems to move at most."""
 
+
+class Measured(NamedTuple):
+    """What is known of pictures that are no film in a file; see Analysis."""
+
+    shots: list[tuple[int, int]]
+    stats: dict[str, np.ndarray]
+    border: tuple[int, int, int, int]
+
+
 FIRST = (0.0, 0.0, 1.0, 0.0, 255.0, 255.0**2)
 """What is measured between frames, of a frame that none is before: motion, gain, offset, difference, residual."""
 
@@ -46,12 +57,10 @@ def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = 
     Raises:
         SourceError: no frame of the film can be decoded.
     """
-    scale = min(1.0, SIDE / max(clip.video.width, clip.video.height))
-    size = (max(1, round(clip.video.width * scale)), max(1, round(clip.video.height * scale)))
-    survey, fields = _Survey(clip, size), FieldOrder()
+    survey, fields = _Survey(clip.video.width, clip.video.height, clip.video.rate), FieldOrder()
     total = clip.video.frames or (round(clip.duration * clip.video.rate) if clip.duration else None)
     with Reader(clip) as reader:
-        with prefetch(_small(reader, size, fields), depth=8) as frames:
+        with prefetch(_small(reader, survey.size, fields), depth=8) as frames:
             for n, gray in enumerate(frames):
                 survey.add(gray)
                 if progress and n % PROGRESS_EVERY == 0:
@@ -72,6 +81,20 @@ def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = 
     )
 
 
+def measure(frames: Iterable[np.ndarray], width: int, height: int, rate: Fraction) -> Measured:
+    """The same measurements of pictures that come from elsewhere than a file.
+
+    Args:
+        frames: RGB, uint8, (height, width, 3) each.
+        rate: frames per second; how long a flash may be before it is a cut depends on it.
+    """
+    survey = _Survey(width, height, rate)
+    for frame in frames:
+        gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        survey.add(cv2.resize(gray, survey.size, interpolation=cv2.INTER_AREA))
+    return Measured(survey.cuts.shots(), survey.stats(), survey.border())
+
+
 def _small(reader: Reader, size: tuple[int, int], fields: FieldOrder) -> Iterator[np.ndarray]:
     """Small luma of each frame; its lines are looked at for fields on the way."""
     for frame in reader:
@@ -82,15 +105,16 @@ def _small(reader: Reader, size: tuple[int, int], fields: FieldOrder) -> Iterato
 class _Survey:
     """What has been measured so far."""
 
-    def __init__(self, clip: Clip, size: tuple[int, int]) -> None:
-        self.full = (clip.video.width, clip.video.height)
-        self.size = size
-        self.cuts = CutFinder(clip.video.rate)
+    def __init__(self, width: int, height: int, rate: Fraction) -> None:
+        self.full = (width, height)
+        scale = min(1.0, SIDE / max(self.full))
+        self.size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        self.cuts = CutFinder(rate)
         self.count = 0
         self._light, self._pairs, self._dirt = array("f"), array("f"), array("f")
         self._before: np.ndarray | None = None  # the last frame
         self._aligned: np.ndarray | None = None  # the one before it, moved onto it
-        self._sum = np.zeros(size[::-1], np.float64)
+        self._sum = np.zeros(self.size[::-1], np.float64)
         self._summed = 0
 
     def add(self, gray: np.ndarray) -> None:
