@@ -123,3 +123,27 @@ def test_repeated_frames_are_no_pulldown():
             clips.from_rgb(clips.picture(4 * (n // 2 if n < 20 else n * 4 // 5), 192, 128), "gray", clips.colour())
         )
     assert measure.verdict("unknown") == "progressive"
+
+
+@pytest.mark.parametrize("size", [(160, 120), (176, 144), (320, 240), (640, 480)])
+@pytest.mark.parametrize("speed", [1.0, 1.2, 1.8, 2.4, 4.8])
+@pytest.mark.parametrize("claimed", ["progressive", "unknown"])
+def test_rolling_titles_are_whole_frames(size, speed, claimed):
+    rng = np.random.default_rng(1)
+    fine = max(1, size[1] // 160)  # lines: details of letters in a small picture are one high
+    letters = np.kron(rng.integers(0, 2, (400, size[0] // 2)), np.ones((fine, 2))) * 200 + 16
+    letters[(np.arange(400 * fine) % (16 * fine)) > 9 * fine] = 16
+    measure = FieldOrder()
+    for n in range(60):
+        rows = (np.arange(size[1]) + int(speed * n)) % (400 * fine)
+        measure.add(new_frame([letters[rows].astype(np.uint8)], "gray"))
+    assert measure.verdict(claimed) == "progressive"
+
+
+@pytest.mark.parametrize(("order", "claimed"), [("tff", "tt"), ("bff", "bb")])
+def test_in_a_small_picture_the_flag_counts(tmp_path, order, claimed):
+    measure = FieldOrder()
+    with Reader(probe(clips.interlaced(tmp_path / "film.mp4", order, size=(96, 64)))) as frames:
+        for frame in frames:
+            measure.add(frame.planes)
+    assert measure.verdict(claimed) == order

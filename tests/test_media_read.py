@@ -12,7 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from restore_utils.errors import OutOfMemoryError
+from restore_utils.errors import OptionError, OutOfMemoryError
 from restore_utils.media import decode
 from restore_utils.media.inspect import probe
 from restore_utils.media.planes import Orientation, Planar, arrays, planar_format
@@ -294,3 +294,48 @@ def test_memory_that_runs_out_is_no_damaged_frame(tmp_path, monkeypatch, error):
     monkeypatch.setattr(decode, "packets", lambda *_: [Packet()])
     with pytest.raises(OutOfMemoryError, match=r"out of memory while plain\.mp4 was decoded: close other programs"):
         list(read(clip))
+
+
+def two_pictures(path, sizes, counts=(10, 10), *, default: int | None = None):
+    """Several pictures in one file, H.264; of one frame each as JPEG."""
+    with av.open(str(path), "w") as out:
+        streams = []
+        for number, ((width, height), count) in enumerate(zip(sizes, counts)):
+            stream = out.add_stream("mjpeg" if count == 1 else "libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p" if count == 1 else "yuv420p"
+            marked = default is None or number == default
+            stream.disposition = av.stream.Disposition.default if marked else av.stream.Disposition(0)
+            streams.append(stream)
+        for stream, size, count in zip(streams, sizes, counts):
+            for n, frame in enumerate(clips.pictures(count, size)):
+                frame = frame.reformat(format=stream.pix_fmt)
+                frame.pts, frame.time_base = n, Fraction(1, 25)
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mov", "ts", "nut"])
+@pytest.mark.parametrize(
+    ("sizes", "counts", "default", "chosen"),
+    [
+        (((64, 64), (96, 64)), (1, 10), None, 1),  # a still before the film
+        (((96, 96), (96, 64)), (1, 10), 0, 1),
+        (((64, 64), (96, 64)), (10, 10), None, 1),  # the larger
+        (((96, 64), (64, 64)), (10, 10), None, 0),
+        (((96, 64), (64, 64)), (10, 10), 1, 1),  # what is marked
+    ],
+)
+def test_of_several_pictures_the_film_is_read(tmp_path, suffix, sizes, counts, default, chosen):
+    if suffix in ("ts", "nut") and (default is not None or (suffix == "ts" and 1 in counts)):
+        pytest.skip("marks no stream, or takes no JPEG")
+    clip = probe(two_pictures(tmp_path / f"film.{suffix}", sizes, counts, default=default))
+    assert (clip.video.index, clip.video.width, clip.video.height) == (chosen, *sizes[chosen])
+    (line,) = clip.messages
+    assert f"stream {chosen}" in line
+    assert f"--stream {1 - chosen}" in line
+    assert len(read(clip)[0]) == 10
+    other = probe(clip.path, stream=1 - chosen)
+    assert len(read(other)[0]) == counts[1 - chosen]
+    with pytest.raises(OptionError, match="stream 7 is no picture"):
+        probe(clip.path, stream=7)

@@ -340,3 +340,28 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path, codec):
 def test_impossible_settings_say_what_is_possible(settings, said):
     with pytest.raises(OptionError, match=said):
         Encoding(**settings)
+
+
+def littered(seed: int) -> None:
+    """Leave the heap full of what an encoder that reads what it has not written would find."""
+    rng = np.random.default_rng(seed)
+    kept = [rng.integers(0, 256, int(size), np.uint8) for size in rng.integers(1000, 2_000_000, 40)]
+    del kept
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "ffv1", "prores"])
+def test_equal_frames_give_equal_bytes(tmp_path, codec):
+    frames = [clips.noise(n // 3, 320, 240, "yuv420p") for n in range(24)]
+    for frame, smooth in zip(frames, clips.pictures(24, (320, 240))):
+        for plane, other in zip(arrays(frame), arrays(smooth)):
+            plane[:] = other + (plane >> 4)
+    clip = probe(clips.write(tmp_path / "source.mkv", frames, codec="ffv1"))
+    made = set()
+    for n in range(3):
+        littered(n)
+        with Reader(clip) as reader, Writer(tmp_path / f"{n}", clip, Encoding(codec), 320, 240) as writer:
+            for frame in reader:
+                writer.write(frame, None)
+        with av.open(str(tmp_path / f"{n}")) as container:
+            made.add(b"".join(bytes(packet) for packet in container.demux(video=0)))
+    assert len(made) == 1

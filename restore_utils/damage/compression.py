@@ -26,6 +26,8 @@ class Coder:
             import av
         except ImportError as error:
             raise OptionError("the codec fault needs PyAV: install av, or leave the codec step out") from error
+        from restore_utils.media.encoding import x264_instructions
+
         self._frame = av.VideoFrame.from_ndarray
         self._size = (width, height)
         self._encoder = av.CodecContext.create("libx264", "w")
@@ -36,7 +38,7 @@ class Coder:
             "crf": f"{crf:.2f}",
             "preset": "veryfast",
             "threads": "1",
-            "x264-params": "keyint=48:rc-lookahead=8:bframes=2",
+            "x264-params": ":".join(filter(None, ("keyint=48:rc-lookahead=8:bframes=2", x264_instructions()))),
         }
         self._decoder = av.CodecContext.create("h264", "r")
         self._decoder.thread_count = 1

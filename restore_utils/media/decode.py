@@ -16,7 +16,7 @@ from restore_utils.media.clip import Clip
 from restore_utils.media.clock import Mover, timeline
 from restore_utils.media.colour import from_rgb, to_rgb
 from restore_utils.media.container import open_film
-from restore_utils.media.inspect import packets, picture, resolve_colour
+from restore_utils.media.inspect import packets, resolve_colour
 from restore_utils.media.planes import Planar, layout, planar_format
 
 # Each packet gives one frame in these, so that packets without a frame are lost frames. Not so where frames are hidden
@@ -61,7 +61,7 @@ class FilmDecoder(AbstractContextManager):
         self._clip = clip
         self._container = open_film(clip.path)
         try:
-            self._stream = picture(self._container, clip.path)
+            self._stream = self._container.streams[clip.video.index]
             self._stream.thread_type = "AUTO"
         except BaseException:
             self._container.close()

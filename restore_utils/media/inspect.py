@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -12,7 +13,7 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from restore_utils.errors import SourceError
+from restore_utils.errors import OptionError, SourceError
 from restore_utils.media import images
 from restore_utils.media.clip import LOCATIONS, Chapter, Clip, Colour, Track, Video
 from restore_utils.media.container import MAX_PIXELS, MAX_SIDE, MAX_STREAMS, legible, open_film
@@ -23,6 +24,7 @@ from restore_utils.media.planes import Layout, Orientation, arrays, layout, plan
 __all__ = ["Chapter", "Clip", "Colour", "Track", "Video", "packets", "picture", "probe"]
 
 _MAX_FAILURES = 100
+_FIRST_PACKETS = 2000  # of all pictures of a film, by which a still among them is known
 _UNTAGGED = (0, 2, 3)
 # What lies inside the picture's own stream and does not survive decoding.
 _INSIDE = {
@@ -46,53 +48,105 @@ _ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
 
-def probe(path: str | Path, *, rate: Fraction | None = None) -> Clip:
+def probe(path: str | Path, *, rate: Fraction | None = None, stream: int | None = None) -> Clip:
     """Look at a clip: a file, a folder of PNG or TIFF images, or a pattern such as frame_%05d.png.
 
     Args:
         path: where it lies.
         rate: frames per second of an image sequence; 24 if not given. A film keeps its own.
+        stream: number of the stream that is the picture, where a film has several; None: see `picture`.
 
     Raises:
         SourceError: it cannot be read as a film; one line that says why and what to do.
+        OptionError: the film has no such stream.
     """
     path = Path(path)
     if images.is_sequence(path):
+        if stream:
+            raise OptionError(f"{path.name} is images and has no stream {stream}: leave the choice out")
         return _probe_images(path, rate or Fraction(24))
     with open_film(path) as container:
-        stream = picture(container, path)
-        frame = _first_frame(container, stream, path)
-        video, messages = _video(stream, frame, path)
+        chosen, others = picture(container, path, stream)
+        frame = _first_frame(container, chosen, path)
+        video, messages = _video(chosen, frame, path)
+        messages += [
+            f"{path.name}: has {len(others) + 1} pictures; {_size(chosen)} is restored, left out: {_size(other)}: "
+            f"--stream {other.index} restores it"
+            for other in others
+        ]
         if len(container.streams) >= MAX_STREAMS:
             messages.append(f"{path.name}: has {MAX_STREAMS} streams or more; those after the {MAX_STREAMS}th are left")
         if cut := cut_short(path):
             messages.append(f"{path.name}: {cut}")
-        tracks = tuple(_track(other) for other in container.streams if other.index != stream.index)
+        tracks = tuple(_track(other) for other in container.streams if other.index != chosen.index)
         chapters = tuple(_chapter(entry) for entry in container.chapters())
         duration = Fraction(container.duration, av.time_base) if container.duration and container.duration > 0 else None
         name, metadata = container.format.name, legible(container.metadata)
     return Clip(path, name, video, tracks, chapters, metadata, duration, tuple(messages))
 
 
-def picture(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    """The stream that is the film: the first that is no cover picture.
+def picture(
+    container: av.container.InputContainer, path: Path, number: int | None = None
+) -> tuple[av.VideoStream, list[av.VideoStream]]:
+    """The stream that is the film, and the other pictures that could be; covers and thumbnails are none.
+
+    Of several, one that moves is preferred to a still, then what the file marks as default, then the larger, then the
+    first.
+
+    Args:
+        number: of the stream that is wanted.
 
     Raises:
-        SourceError: there is none, or its pictures are too large.
+        SourceError: there is none, or its pictures are too large. OptionError: stream `number` is no picture.
     """
     covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    for stream in container.streams.video:
-        if stream.disposition & covers or stream.codec_context is None:
-            continue
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+    films = [s for s in container.streams.video if s.codec_context is not None]
+    if number is not None:
+        chosen = next((s for s in films if s.index == number), None)
+        if chosen is None:
+            known = ", ".join(map(_size, films)) or "none"
+            raise OptionError(f"{path.name}: stream {number} is no picture that can be decoded; there are: {known}")
+    else:
+        films = [s for s in films if not s.disposition & covers]
+        if not films:
             raise SourceError(
-                f"{path}: pictures of {width}x{height} are too large; at most {MAX_SIDE} a side can be read"
+                f"{path} has no video stream"
+                + (" but a cover picture" * bool(container.streams.video))
+                + "; give a film"
             )
-        return stream
-    if container.streams.video:
-        raise SourceError(f"{path} has no video stream but a cover picture; give a film")
-    raise SourceError(f"{path} has no video stream; give a film")
+        still = _stills(path, films) if len(films) > 1 else set()
+        chosen = max(films, key=lambda s: (s.index not in still, _is_default(s), _area(s), -s.index))
+    width, height = chosen.codec_context.width, chosen.codec_context.height
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise SourceError(f"{path}: pictures of {width}x{height} are too large; at most {MAX_SIDE} a side can be read")
+    return chosen, [s for s in films if s.index != chosen.index]
+
+
+def _stills(path: Path, streams: list[av.VideoStream]) -> set[int]:
+    """Numbers of streams that hold one picture at most: as the header says, or among the packets that come first."""
+    counts = {s.index: s.frames for s in streams}
+    unknown = [s.index for s in streams if not s.frames]
+    if unknown:
+        with open_film(path) as container:
+            for packet in islice(packets(container, *(container.streams[n] for n in unknown)), _FIRST_PACKETS):
+                if packet.size:
+                    counts[packet.stream.index] += 1
+                if min(counts.values()) > 1:
+                    break
+    return {index for index, count in counts.items() if count <= 1}
+
+
+def _is_default(stream: av.VideoStream) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.default)
+
+
+def _area(stream: av.VideoStream) -> int:
+    return stream.codec_context.width * stream.codec_context.height
+
+
+def _size(stream: av.VideoStream) -> str:
+    context = stream.codec_context
+    return f"stream {stream.index} ({context.name}, {context.width}x{context.height})"
 
 
 def _first_frame(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
@@ -110,12 +164,12 @@ def _first_frame(container: av.container.InputContainer, stream: av.VideoStream,
     )
 
 
-def packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-    """The stream's packets, and at the end the one that flushes the decoder, past errors in the container."""
+def packets(container: av.container.InputContainer, *streams: av.VideoStream) -> Iterator[av.Packet]:
+    """The packets of streams, and at the end the one that flushes the decoder, past errors in the container."""
     failures = 0
     while failures < _MAX_FAILURES:
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux(streams):
                 failures = 0
                 # A packet without data would tell the decoder that the film is over; AVI has them for repeated frames.
                 if packet.size or packet.dts is None:

@@ -113,8 +113,7 @@ def carrier_of(
     """
     cover = bool(Disposition(track.disposition) & Disposition.attached_pic)
     suffix = "mkv" if muxer == "matroska" else muxer
-    if track.kind == "video" and not cover:
-        messages.append(f"{name(track)}, a second picture, is left out: restore it by itself")
+    if track.kind == "video" and not cover:  # which probe() has said already
         return None
     if track.kind == "data":
         messages.append(f"{name(track)} is left out: no container of ours takes it")
