@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from PIL import Image
 
 from restore_utils import sources
 from restore_utils.comparison import compare
@@ -31,10 +32,10 @@ _BALL = 9  # pixels: a true small thing that moves fast, which a restorer must n
 
 # Picture, then camera at the start and at the end of the shot: centre in pixels of the picture, width seen, degrees.
 _SHOTS = [
-    ("china.jpg", (250, 190, 400, 0.0), (380, 215, 430, 0.0)),
-    ("flower.jpg", (330, 205, 520, -2.0), (300, 215, 340, 2.0)),
-    ("china.jpg", (420, 250, 330, 1.0), (240, 200, 400, -1.0)),
-    ("flower.jpg", (390, 240, 380, 0.0), (250, 190, 400, 0.0)),
+    ("shore.jpg", (230, 230, 400, 0.0), (340, 255, 430, 0.0)),
+    ("dog.jpg", (290, 280, 520, -2.0), (260, 240, 340, 2.0)),
+    ("shore.jpg", (360, 330, 330, 1.0), (240, 260, 400, -1.0)),
+    ("dog.jpg", (330, 300, 380, 0.0), (250, 250, 400, 0.0)),
 ]
 
 
@@ -44,7 +45,7 @@ SECONDS = len(_SHOTS) * _SHOT_SECONDS
 def make_clip(path: Path, seconds: float = SECONDS) -> None:
     """Write a clean film with sound: a camera that moves over two photographs, a thrown ball, several shots.
 
-    The photographs (Creative Commons) come with scikit-learn.
+    The photographs beside this file are two of the set gb82 (CC0).
 
     Args:
         path: an .mp4 or .mkv; H.264 of high quality, AAC.
@@ -70,9 +71,7 @@ def make_clip(path: Path, seconds: float = SECONDS) -> None:
 
 def _frames(count: int) -> Iterator[np.ndarray]:
     """Frames (HEIGHT, WIDTH, 3), uint8, RGB."""
-    from sklearn.datasets import load_sample_image
-
-    pictures = {name: load_sample_image(name) for name, _, _ in _SHOTS}
+    pictures = {name: np.asarray(Image.open(Path(__file__).with_name(name))) for name, _, _ in _SHOTS}
     length = round(_SHOT_SECONDS * RATE)
     for n in range(count):
         name, begin, end = _SHOTS[min(n // length, len(_SHOTS) - 1)]
@@ -153,7 +152,3 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for what, place in run(Path(sys.argv[1] if len(sys.argv) > 1 else "out/demo")).items():
         sys.stdout.write(f"{what:>12}: {place}\n")
-
-
-if __name__ == "__main__":
-    main()
