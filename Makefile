@@ -1,7 +1,9 @@
 # make demo    restore a damaged clip that is made on the spot, offline
 # make test    lint, tests, notebooks
 # make test-browser, make test-colab            a notebook clicked through in a browser; all of them with Colab's packages
-# make train-film FOOTAGE=folder [MINUTES=90]   train film-small again; stopped at any time, it goes on where it was
+# make test-wheel                               the installed package, in an environment of its own: version, demo
+# make docs                                     reference pages from the docstrings, in build/docs
+# make train-film FOOTAGE=folder [MINUTES=90]   train film-small again; stopped at any time, it resumes
 # make badges REPO=owner/name                   write the repository's address into notebooks and README
 # Both set up .venv first and use it again later. To choose other builds of the packages, for example of torch:
 #   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -13,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
 
-.PHONY: demo test test-browser test-colab lint format setup clean train-film badges
+.PHONY: demo test test-browser test-colab test-wheel docs lint format setup clean train-film badges
 
 demo: $(READY)
 	$(BIN)/python -m restore_utils.demo out/demo
@@ -31,6 +33,16 @@ test-colab:
 	$(PYTHON) -m venv build/colab
 	build/colab/bin/python -m pip install -q $(PIP_ARGS) -c tests/colab.txt -e '.[dev]'
 	build/colab/bin/python -m pytest tests/test_notebooks.py tests/test_forms.py tests/train
+
+test-wheel: $(READY)
+	rm -rf build/wheel build/installed
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	$(BIN)/python -m venv build/installed || $(PYTHON) -m virtualenv -q build/installed
+	build/installed/bin/python -m pip install -q $(PIP_ARGS) build/wheel/*.whl
+	cd build && installed/bin/restore-utils --version && installed/bin/python -m restore_utils.demo installed/demo
+
+docs: $(READY)
+	$(BIN)/python -m pdoc --docformat google --output-directory build/docs restore_utils
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -18,6 +18,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+EXTRAS = {
+    "fastai": "train",
+    "torchvision": "train",
+    "spandrel": "zoo",
+    "yt_dlp": "download",
+    "ipywidgets": "notebook",
+    "faster_whisper": "speech",
+}
+"""Packages that only some of the work needs, and the extra of this package that brings each."""
+
+
+def missing_package(error: ImportError) -> str | None:
+    """The line for a package that is not installed; None where it is none of those that an extra brings."""
+    name = (error.name or "").partition(".")[0]
+    if name not in EXTRAS:
+        return None
+    return f"the package {name} is needed for this: pip install 'restore-utils[{EXTRAS[name]}]'"
+
 
 class RestoreError(Exception):
     """Root of all errors that this package raises on purpose."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def load_model(
     Args:
         name: one of those that `python -m restore_utils models` lists, a weight file, or a URL of one.
         device: auto, cpu, cuda, cuda:1 or mps.
-        progress: called with bytes done and bytes in all while weights are downloaded.
+        progress: called as progress("download", bytes done, bytes in all) while weights are downloaded.
         options: those of the model, such as strength=0.5.
 
     Returns:
@@ -51,8 +52,9 @@ def load_model(
         ModelError: no such model, or weights that cannot be had, trusted or used.
         OptionError: an option that the model does not have, or a value that it does not take.
     """
+    told = progress and partial(progress, "download")
     given = ",".join(f"{key}={_written(value)}" for key, value in options.items())
-    models = registry.build(f"{name}:{given}" if given else str(name), device=choose_device(device), progress=progress)
+    models = registry.build(f"{name}:{given}" if given else str(name), device=choose_device(device), progress=told)
     return models[0] if len(models) == 1 else models
 
 

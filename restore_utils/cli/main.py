@@ -18,7 +18,7 @@ import typer
 
 from restore_utils.cli import films, learning, looks  # noqa: F401 they add their commands to the app
 from restore_utils.cli.app import app, say
-from restore_utils.errors import RestoreError
+from restore_utils.errors import RestoreError, missing_package
 
 _INTERRUPTED = 130
 # The root of Typer's own errors, which it takes from click or brings itself.
@@ -40,6 +40,11 @@ def main() -> int:
         return 2
     except RestoreError as error:
         say(" ".join(str(error).split()))
+        return 2
+    except ModuleNotFoundError as error:
+        if not (line := missing_package(error)):
+            raise
+        say(line)
         return 2
     except MemoryError:
         say("out of memory: close other programs and run again; what is finished is kept")
