@@ -42,7 +42,9 @@ test-wheel: $(READY)
 	cd build && installed/bin/restore-utils --version && installed/bin/python -m restore_utils.demo installed/demo
 
 docs: $(READY)
-	$(BIN)/python -m pdoc --docformat google --output-directory build/docs restore_utils
+	$(BIN)/python -m pdoc --docformat google --output-directory build/docs $(addprefix restore_utils.,interface errors progress \
+	  core.model core.runner core.adapters core.wrappers core.testing media.inspect media.clip scores comparison damage.whole \
+	  jobs.settings jobs.restoration restorers.restorer restorers.registry)
 
 lint: $(READY)
 	$(BIN)/ruff check
