@@ -56,8 +56,7 @@ format: $(READY)
 
 train-film: $(READY)
 	@test -n "$(FOOTAGE)" || { echo 'say where clean footage lies: make train-film FOOTAGE=folder' >&2; exit 2; }
-	$(BIN)/python -m restore_utils.train.film.shards $(FOOTAGE) --out runs/film/shards
-	$(BIN)/python -m restore_utils.train.film.run --shards runs/film/shards --out runs/film --minutes $(or $(MINUTES),90)
+	$(BIN)/python -m restore_utils.train.film.run $(FOOTAGE) --out runs/film --minutes $(or $(MINUTES),90)
 
 badges:
 	@test -n "$(REPO)" || { echo 'say whose repository it is: make badges REPO=owner/name' >&2; exit 2; }

@@ -35,8 +35,8 @@ from restore_utils.restorers.fastdvdnet.network import FastDVDnet
 from restore_utils.restorers.film import model as film
 from restore_utils.restorers.median.model import Median
 from restore_utils.restorers.steady.registration import Reference
-from restore_utils.train.film.decoys import KINDS as THINGS
-from restore_utils.train.film.decoys import draw_things
+from restore_utils.train.film.things import BY_NAME as THINGS
+from restore_utils.train.film.things import drawn
 
 SEEN = 0.02  # of white: a smaller change is no damage
 PLAIN = 0.05  # of white: damage that a viewer sees at once
@@ -227,9 +227,10 @@ def true_things(given: argparse.Namespace, restorers: dict[str, Restorer]) -> No
         for thing in THINGS:
             for clip, clean in clips(given.footage, given.frames):
                 rng = np.random.default_rng(zlib.crc32(f"{thing} {clip}".encode()))
-                drawn = torch.from_numpy(draw_things(clean.permute(0, 2, 3, 1).numpy(), thing, rng)).permute(0, 3, 1, 2)
-                where = (drawn - clean).abs().amax(1, keepdim=True) > SEEN
-                case = Case(drawn, None, 0)
+                things = drawn(clean.permute(0, 2, 3, 1).numpy(), THINGS[thing], rng)
+                there = torch.from_numpy(things).permute(0, 3, 1, 2)
+                where = (there - clean).abs().amax(1, keepdim=True) > SEEN
+                case = Case(there, None, 0)
                 frames, _ = run(case)
                 changed = (frames - case.damaged).abs().amax(1, keepdim=True) > SEEN
                 rows[thing]["psnr on them"].append(psnr(frames - case.damaged, where))

@@ -1,7 +1,6 @@
 """The film restorers: what they find and repair, what they leave alone, and how they are trained."""
 
 import json
-import sys
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,7 @@ from restore_utils.core import testing as contract
 from restore_utils.core.model import Shot
 from restore_utils.core.runner import RunSize, restore
 from restore_utils.damage import recipes
-from restore_utils.errors import ModelError, OptionError, TrainingError, run_command
+from restore_utils.errors import ModelError, OptionError
 from restore_utils.jobs import job
 from restore_utils.restorers.film import grain
 from restore_utils.restorers.film import model as film
@@ -25,14 +24,6 @@ from restore_utils.restorers.film.align import choose, relit, sides, view, windo
 from restore_utils.restorers.film.mask import GivenMask
 from restore_utils.restorers.film.model import soft_mask
 from restore_utils.restorers.film.network import FilmNet, _add_rows, _folded
-from restore_utils.train.film import average as film_average
-from restore_utils.train.film import run as film_train
-from restore_utils.train.film import shards as film_shards
-from restore_utils.train.film.average import average
-from restore_utils.train.film.decoys import KINDS, draw_things
-from restore_utils.train.film.run import train
-from restore_utils.train.film.shards import make_shards
-from restore_utils.train.film.windows import Windows
 from tests import films
 
 SHIPPED = Path(__file__).parents[1] / "models" / "film-small.safetensors"
@@ -317,15 +308,15 @@ def test_neighbours_fill_both_sides_nearest_first():
     assert choose("pqrs", "n") == ["q", "p", "n", "r"]
     assert choose("", "1") == [None, None, "1", None]
     assert choose("", "") == [None] * 4
-    assert sides(5, [3, 4, 6, 7]).tolist() == [1, 1, 1, 1]
-    assert sides(0, [4, 2, 1, None]).tolist() == pytest.approx([-0.3, -0.3, 1, 0])
+    assert sides([-2, -1, 1, 2]).tolist() == [1, 1, 1, 1]
+    assert sides([4, 2, 1, 0]).tolist() == pytest.approx([-0.3, -0.3, 1, 0])
 
 
 def test_alignment_follows_motion_and_light():
     frames = moving(5, speed=(6.0, -3.0)).permute(0, 2, 3, 1).numpy()
     frames[1] *= 0.8
     views = [view(np.ascontiguousarray(f)) for f in frames]
-    made = window(views[2], [views[0], views[1], views[3], views[4]], sides(2, [0, 1, 3, 4]))
+    made = window(views[2], [views[0], views[1], views[3], views[4]], [-2, -1, 1, 2])
     inner = np.abs(made.planes[3:7, 24:-24, 24:-24] / 6).mean((1, 2))
     assert inner.max() < 0.02
     assert np.abs(frames[2] - frames[3])[24:-24, 24:-24].mean() > 0.04
@@ -353,7 +344,7 @@ def test_a_large_blotch_is_neither_taken_for_flicker_nor_for_grain():
     texture = cv2.GaussianBlur(rng.standard_normal((192, 256)).astype(np.float32), (0, 0), 2)
     frames[2] -= (blotch * (0.25 + 0.2 * texture))[..., None]
     views = [view(f) for f in frames]
-    made = window(views[2], [views[0], views[1], views[3], views[4]], sides(2, [0, 1, 3, 4]))
+    made = window(views[2], [views[0], views[1], views[3], views[4]], [-2, -1, 1, 2])
     inside = blotch > 0
     light = made.lights[1].beside(inside)
     assert np.abs(made.lights[1].cells).max() > 0.1, "the blotch is large enough to pass for flicker"
@@ -367,16 +358,6 @@ def test_a_large_blotch_is_neither_taken_for_flicker_nor_for_grain():
     assert relit(made, np.zeros((192, 256))) is made
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_true_things_are_drawn_and_repeatable(kind):
-    frames = np.full((5, 128, 96, 3), 0.5, np.float32)
-    made = draw_things(frames, kind, np.random.default_rng(2))
-    assert np.array_equal(made, draw_things(frames, kind, np.random.default_rng(2)))
-    assert made.min() >= 0
-    assert made.max() <= 1
-    assert (frames == 0.5).all()
-
-
 def test_wrong_files_and_options(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"no weights")
     save_file({"x": torch.zeros(1)}, tmp_path / "b.safetensors")
@@ -388,48 +369,9 @@ def test_wrong_files_and_options(tmp_path):
             film.load(SHIPPED, **wrong)
 
 
-def test_training_from_stills_resumes(tmp_path):
-    rng = np.random.default_rng(0)
-    for i in range(2):
-        still = cv2.resize(rng.integers(0, 255, (40, 50, 3), np.uint8), (500, 400), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(tmp_path / f"{i}.png"), still)
-    shards = make_shards([tmp_path], tmp_path / "shards", windows=4)
-    assert [np.load(s).shape[1:] for s in shards] == [(5, 256, 192, 3)] * 2
-    windows = Windows(tmp_path / "shards", ["heavy"], seed=1)
-    for key, value in windows[3].items():
-        assert torch.equal(value, windows[3][key])
-    given = {"widths": (4, 4, 4, 4), "workers": 0, "batch": 4, "recipes": ["heavy"]}
-    for steps in (1, 3):
-        weights = train(tmp_path / "shards", tmp_path / "run", minutes=30, steps=steps, **given)
-        assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == steps
-    assert film.load(weights).net.dims["widths"] == [4, 4, 4, 4]
-    with pytest.raises(TrainingError, match="no shards"):
-        train(tmp_path, tmp_path / "other", minutes=1)
-
-
-def test_training_says_what_is_wrong_in_one_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "empty").mkdir()
-    np.save(tmp_path / "a.npy", np.zeros((2, 5, 256, 192, 3), np.uint8))
-    (tmp_path / "checkpoint.pt").write_bytes(b"half of it")
-    (tmp_path / "half.safetensors").write_bytes(b"half of it")
-    here, out = str(tmp_path), str(tmp_path / "out")
-    for module, words, said in (
-        (film_shards, [here + "/empty", "--out", out], "no clip or still"),
-        (film_train, ["--shards", here + "/empty", "--out", out, "--minutes", "1"], "no shards"),
-        (film_train, ["--shards", here, "--out", here, "--minutes", "1"], "checkpoint.pt is damaged"),
-        (film_train, ["--shards", here, "--out", out, "--minutes", "1", "--init", "none"], "none is no start"),
-        (film_average, [here + "/half.safetensors", "--out", out + "/x"], "cannot be read"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["film", *words])
-        assert run_command(module.main) == 2
-        line = capsys.readouterr().err
-        assert said in line
-        assert line.count("\n") == 1
-
-
 def test_network_shapes():
     net = FilmNet((4, 4, 4, 4))
-    found = net(torch.zeros(2, 9, 48, 32), torch.ones(2, 4), torch.zeros(2, 5, 3, 32))
+    found = net(torch.zeros(2, 9, 48, 32), torch.ones(2, 4), torch.zeros(2, 9, 3, 32), torch.zeros(2, 10, 24, 16))
     assert [tuple(f.shape) for f in found] == [(2, 1, 48, 32), (2, 5, 48, 32), (2, 3, 48, 32), (2, 1, 3, 32)]
     assert (found.mask < 0).all()
 
@@ -437,12 +379,13 @@ def test_network_shapes():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_quick_ways_give_what_the_plain_ones_give(dtype):
     generator = torch.Generator().manual_seed(0)
-    planes, flags, x, rows = (
+    planes, flags, evidence, x, rows = (
         torch.randn(*shape, generator=generator).to(dtype)
-        for shape in ((2, 9, 48, 32), (2, 4), (2, 6, 24, 16), (2, 6, 3, 16))
+        for shape in ((2, 9, 48, 32), (2, 4), (2, 10, 24, 16), (2, 6, 24, 16), (2, 6, 3, 16))
     )
     plain = torch.cat((F.pixel_unshuffle(planes, 2), flags[:, :, None, None].expand(-1, -1, 24, 16)), 1)
-    assert torch.equal(_folded(planes, flags), plain)
+    assert torch.equal(_folded(planes, flags, None), plain)
+    assert torch.equal(_folded(planes, flags, evidence), torch.cat((plain, evidence), 1))
     plain = x + F.interpolate(rows, scale_factor=(8, 1), mode="bilinear", align_corners=False)
     near = 0.04 if dtype == torch.bfloat16 else 1e-6
     torch.testing.assert_close(_add_rows(x.clone(), rows), plain, atol=near, rtol=0)
@@ -459,19 +402,3 @@ def test_threads_are_put_back(small, spotted):
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
-
-
-def test_mean_of_weights(tmp_path):
-    torch.manual_seed(0)
-    nets = [FilmNet((16, 16), 8) for _ in range(2)]
-    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
-    for net, file in zip(nets, files, strict=True):
-        save_file(net.state_dict(), file, {"dims": file.stem})
-    average(files, tmp_path / "mean.safetensors")
-    with safe_open(tmp_path / "mean.safetensors", "pt") as mean:
-        assert mean.metadata()["dims"] == "b"
-        for name, tensor in nets[0].state_dict().items():
-            assert torch.allclose(mean.get_tensor(name), (tensor + nets[1].state_dict()[name]) / 2)
-    save_file({"other": torch.zeros(1)}, files[1])
-    with pytest.raises(ModelError, match="not of one network"):
-        average(files, tmp_path / "mean.safetensors")

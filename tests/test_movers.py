@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from restore_utils.restorers.film.align import sides, view, window
+from restore_utils.restorers.film.align import view, window
 from restore_utils.restorers.film.flying import movers
 
 HEIGHT, WIDTH = 240, 320
@@ -40,7 +40,7 @@ def told(frames: list[np.ndarray], valid: np.ndarray | None = None) -> np.ndarra
     """What `movers` says of a mask over the ball and the speck, both a little too large, as masks are."""
     before, last, middle, following, after = (view(frame) for frame in frames)
     others = [before, last, following, after]
-    made = window(middle, others, sides(2, [0, 1, 3, 4]))
+    made = window(middle, others, [-2, -1, 1, 2])
     mask = np.zeros((HEIGHT, WIDTH), np.float32)
     for place in (PLACE, SPECK):
         cv2.circle(mask, place, 6, 1.0, -1)

@@ -3,9 +3,14 @@
 Motion is DIS optical flow (Kroeger et al. 2016) on half-size luma. Its patches are larger than dust, but a blotch bends
 it; so where the middle frame sticks out from both neighbours, the flow is taken from around. A neighbour is brought to
 the middle frame's brightness, as a whole and place by place, so that flicker does not look like damage.
+
+Beside the differences stands how far they can be believed (Window.evidence): noise and grain about them, whether the
+flow comes back to where it began, whether the motions of five frames agree (Corrigan, Harte, Kokaram 2008: where
+vectors scatter, a difference is motion that was not followed), and what the frames show without being laid over each
+other, in which a thing that moves stands beside its old place and dirt does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
 from typing import NamedTuple
 
@@ -14,6 +19,8 @@ import numpy as np
 
 SLOTS = 4  # (two before, one before, one after, two after)
 PLANES = 9
+EVIDENCE = 10
+DISTANT = (-6, -4, 4, 6)  # frames of which only row averages are seen
 ROWS = 16
 OTHER = -0.3  # flag of a neighbour from the wrong side of the middle frame
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -23,6 +30,8 @@ _FOLD = 1024
 _CELL = 16  # pixels of a side within which brightness is one
 _SHADE = 0.02  # of 1: less of it is not seen
 _DIRTY = 0.25  # share of a cell that is damaged, from which on its brightness is not believed
+_CAP = 6 * 0.05  # of 1, times 6 as in Window.planes: a larger difference is no noise
+_QUIET = 6 * 0.004  # the same: noise of a film without any, as rounding and compression leave it
 _PEDESTAL = 0.03  # added before brightness ratios are formed, so that black does not rule them
 
 
@@ -33,8 +42,14 @@ class Window(NamedTuple):
     """(PLANES, H, W) float32: luma, two chroma; difference to each neighbour; least of the nearest two, and of all."""
     valid: np.ndarray
     """(SLOTS,) float32: 1 where there is a neighbour of the slot's own side, OTHER one of the other, 0 none."""
+    evidence: np.ndarray
+    """(EVIDENCE, H / 2, W / 2) float32, all within about -2 and 2: how far the middle frame sticks out of the nearest
+    two and of all, over noise; disagreement of the nearest two, over noise; noise (logarithm); error of the flow there
+    and back, of the frame before and the frame after; scatter of the motions; speed (logarithm); difference to the
+    frame before and the frame after where they are, not laid over."""
     rows: np.ndarray
-    """(SLOTS + 1, H / ROWS, W) float32: high-passed luma of middle frame and unaligned neighbours, row averages."""
+    """(SLOTS + 1 + len(DISTANT), H / ROWS, W) float32: high-passed luma of the middle frame, the unaligned neighbours
+    and the distant frames, row averages; 0 where there is no such frame."""
     flows: list[np.ndarray | None]
     """For each slot (H / 2, W / 2, 2) float32: x, y from the middle frame to the neighbour, in pixels of half size."""
     lights: list["Light | None"]
@@ -71,9 +86,11 @@ def relit(window: Window, damage: np.ndarray) -> Window:
     for plane, old, new in zip(planes[3:7], window.lights, lights, strict=True):
         if new is not None:
             plane += 6 * _enlarged(old.cells - new.cells, width, height)
-    planes[7] = _least([planes[3 + s] for s in (1, 2) if window.valid[s]], height, width)
+    planes[7] = _least([planes[3 + s] for s in NEAREST if window.valid[s]], height, width)
     planes[8] = _least([planes[3 + s] for s in range(SLOTS) if window.valid[s]], height, width)
-    return window._replace(planes=planes, lights=lights)
+    evidence = window.evidence.copy()
+    _standing_out(planes, window.valid, evidence[:4])
+    return window._replace(planes=planes, lights=lights, evidence=evidence)
 
 
 class View(NamedTuple):
@@ -88,26 +105,73 @@ class View(NamedTuple):
 def view(rgb: np.ndarray) -> View:
     """Prepare a frame (H, W, 3), float32 RGB [0, 1]; H and W multiples of 16."""
     height, width = rgb.shape[:2]
-    luma = sum(rgb[..., c] * weight for c, weight in enumerate(_LUMA))
-    small = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    high = np.clip(luma - cv2.blur(luma, (31, 1), borderType=cv2.BORDER_REFLECT), -0.06, 0.06)
-    rows = cv2.resize(high, (width, height // ROWS), interpolation=cv2.INTER_AREA)
-    return View(rgb, luma, cv2.convertScaleAbs(small, alpha=255), rows)
+    grey = luma(rgb)
+    small = cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return View(rgb, grey, cv2.convertScaleAbs(small, alpha=255), row_averages(grey))
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """(H, W) of a frame (H, W, 3)."""
+    return sum(rgb[..., c] * weight for c, weight in enumerate(_LUMA))
+
+
+def row_averages(grey: np.ndarray) -> np.ndarray:
+    """What is upright and thin in a luma (H, W): without what is broad, limited, averaged over ROWS; (H / ROWS, W)."""
+    height, width = grey.shape
+    high = np.clip(grey - cv2.blur(grey, (31, 1), borderType=cv2.BORDER_REFLECT), -0.06, 0.06)
+    return cv2.resize(high, (width, height // ROWS), interpolation=cv2.INTER_AREA)
+
+
+class Motion(NamedTuple):
+    """Flows as they were found, (H / 2, W / 2, 2) float32 in pixels of half size; None where a frame is missing."""
+
+    ahead: list[np.ndarray | None]  # from the middle frame to each slot's
+    back: list[np.ndarray | None]  # from the frames of NEAREST to the middle one
+
+
+NEAREST = SLOTS // 2 - 1, SLOTS // 2  # slots of the frame before and the frame after
+
+
+def motion(middle: View, neighbours: Sequence[View | None], flow: Callable[[View, View], np.ndarray]) -> Motion:
+    """The flows that `window` needs, each found by `flow(of, to)`: `follow`, or something that remembers."""
+    ahead = [None if other is None else flow(middle, other) for other in neighbours]
+    return Motion(ahead, [None if neighbours[s] is None else flow(neighbours[s], middle) for s in NEAREST])
+
+
+def follow(one: View, other: View) -> np.ndarray:
+    """Half-size flow from one frame to another, (H / 2, W / 2, 2), in half-size pixels."""
+    height, width = one.small.shape
+    if min(height, width) < _LEAST:
+        return np.zeros((height, width, 2), np.float32)
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    dis.setFinestScale(1)
+    dis.setVariationalRefinementIterations(2)  # without, dirt bends the flow more
+    return dis.calc(one.small, other.small, None)
 
 
 def window(
-    middle: View, neighbours: Sequence[View | None], valid: np.ndarray, hidden: np.ndarray | None = None
+    middle: View,
+    neighbours: Sequence[View | None],
+    times: Sequence[int],
+    hidden: np.ndarray | None = None,
+    *,
+    flows: Motion | None = None,
+    distant: Sequence[np.ndarray | None] = (),
 ) -> Window:
     """Align up to four neighbours to the middle frame.
 
     Args:
         middle: the frame to be repaired.
         neighbours: SLOTS of them; None where the shot has no more distinct frames.
-        valid: (SLOTS,) from `sides`.
+        times: (SLOTS,) how many frames after the middle one each is; 0 where there is none.
         hidden: (H, W) bool, where the middle frame is known to be no guide to motion.
+        flows: from `motion`; found here if not given.
+        distant: View.rows of the frames that are DISTANT from the middle one; None where there is none.
     """
     height, width = middle.luma.shape
-    flows = _flows(middle, neighbours, hidden)
+    valid = sides(times)
+    raw = flows or motion(middle, neighbours, follow)
+    flows = _steadied(middle, neighbours, raw.ahead, hidden)
     lights: list[Light | None] = []
     planes = np.empty((PLANES, height, width), np.float32)
     differences = planes[3:7]
@@ -131,10 +195,63 @@ def window(
     for plane, channel in ((planes[1], 2), (planes[2], 0)):
         np.subtract(middle.rgb[..., channel], middle.luma, out=plane)
         plane *= 4
-    planes[7] = _least([differences[s] for s in (1, 2) if valid[s]], height, width)
+    planes[7] = _least([differences[s] for s in NEAREST if valid[s]], height, width)
     planes[8] = _least([differences[s] for s in range(SLOTS) if valid[s]], height, width)
-    rows = [middle.rows, *(np.zeros_like(middle.rows) if v is None else v.rows for v in neighbours)]
-    return Window(planes, valid, np.stack(rows) * 20, flows, lights)
+    evidence = np.empty((EVIDENCE, height // 2, width // 2), np.float32)
+    _standing_out(planes, valid, evidence[:4])
+    _moving(middle, neighbours, times, raw, evidence[4:])
+    blank = np.zeros_like(middle.rows)
+    rows = [middle.rows, *(blank if v is None else v.rows for v in neighbours)]
+    rows += [blank if r is None else r for r in distant or [None] * len(DISTANT)]
+    return Window(planes, valid, evidence, np.stack(rows) * 20, flows, lights)
+
+
+def _standing_out(planes: np.ndarray, valid: np.ndarray, out: np.ndarray) -> None:
+    """Window.evidence[:4] of planes: differences over the noise about them."""
+    size = out.shape[:0:-1]
+    least, least_of_all = (cv2.resize(planes[k], size, interpolation=cv2.INTER_AREA) for k in (7, 8))
+    near = [cv2.resize(planes[3 + s], size, interpolation=cv2.INTER_AREA) for s in NEAREST if valid[s]]
+    if not near:
+        out[...] = 0
+        return
+    # The nearer to the middle frame the less it is motion; the cap leaves out what is damage.
+    noise = cv2.boxFilter(np.minimum(reduce(np.minimum, [np.abs(d) for d in near]), _CAP), -1, (33, 33))
+    noise *= 2
+    noise += _QUIET
+    np.clip(least / noise, -8, 8, out=out[0])
+    np.clip(least_of_all / noise, -8, 8, out=out[1])
+    apart = cv2.boxFilter(np.abs(near[0] - near[-1]), -1, (5, 5))
+    np.clip(apart / noise, 0, 8, out=out[2])
+    out[:3] *= 0.25
+    np.log(noise, out=out[3])
+    out[3] *= 0.5
+    out[3] += 1
+
+
+def _moving(
+    middle: View, neighbours: Sequence[View | None], times: Sequence[int], raw: Motion, out: np.ndarray
+) -> None:
+    """Window.evidence[4:]: how far the flow can be believed, and what moves where frames are not laid over."""
+    out[...] = 0
+    height, width = middle.small.shape
+    grid = _grid(width, height)
+    for k, slot in enumerate(NEAREST):
+        if (other := neighbours[slot]) is None:
+            continue
+        back = cv2.remap(raw.back[k], grid + raw.ahead[slot], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        back += raw.ahead[slot]
+        error = cv2.magnitude(*cv2.split(back))
+        np.divide(error, 1 + error, out=out[k])
+        cv2.subtract(middle.small, other.small, dst=out[4 + k], dtype=cv2.CV_32F)
+        out[4 + k] *= 4 / 255
+    steps = [flow * np.float32(1 / time) for flow, time in zip(raw.ahead, times, strict=True) if flow is not None]
+    if not steps:
+        return
+    mean = sum(steps) / len(steps)
+    scatter = np.sqrt(sum(cv2.add(*map(np.square, cv2.split(step - mean))) for step in steps) / len(steps))
+    np.divide(scatter, 1 + scatter, out=out[2])
+    np.log1p(cv2.magnitude(*cv2.split(mean)), out=out[3])
+    out[3] *= 1 / 3
 
 
 def spread(values: np.ndarray, trusted: np.ndarray) -> np.ndarray:
@@ -182,17 +299,18 @@ def _between(picture: np.ndarray, y: np.ndarray, x: np.ndarray, how: int) -> np.
     return cv2.remap(picture, x, y, how, borderMode=cv2.BORDER_REPLICATE).reshape(-1)[:count]
 
 
-def _flows(middle: View, neighbours: Sequence[View | None], hidden: np.ndarray | None) -> list[np.ndarray | None]:
-    """Half-size flow from the middle frame to each neighbour, (h, w, 2), in half-size pixels."""
+def _steadied(
+    middle: View,
+    neighbours: Sequence[View | None],
+    flows: list[np.ndarray | None],
+    hidden: np.ndarray | None,
+) -> list[np.ndarray | None]:
+    """Flows from the middle frame to its neighbours, taken from around where it is damaged."""
     height, width = middle.small.shape
     if min(height, width) < _LEAST:
-        return [np.zeros((height, width, 2), np.float32)] * len(neighbours)
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    dis.setFinestScale(1)
-    dis.setVariationalRefinementIterations(2)  # without, dirt bends the flow more
-    flows = [None if other is None else dis.calc(middle.small, other.small, None) for other in neighbours]
+        return flows
     spike = np.zeros((height, width), np.uint8) if hidden is None else hidden[::2, ::2].astype(np.uint8)
-    near = [s for s in (1, 2) if flows[s] is not None]
+    near = [s for s in NEAREST if flows[s] is not None]
     if len(near) == 2:
         grid, out = _grid(width, height), []
         for s in near:
@@ -251,9 +369,9 @@ def _least(differences: Sequence[np.ndarray], height: int, width: int) -> np.nda
     return np.maximum(reduce(np.minimum, differences), 0) + np.minimum(reduce(np.maximum, differences), 0)
 
 
-def sides(n: int, slots: Sequence[int | None]) -> np.ndarray:
-    """Window.valid for the frames chosen for frame n: what a moving thing uncovers is new to one side only."""
-    return np.array([0 if m is None else 1 if (m < n) == (s < 2) else OTHER for s, m in enumerate(slots)], np.float32)
+def sides(times: Sequence[int]) -> np.ndarray:
+    """Window.valid for the slots' `times`, see `window`: what a moving thing uncovers is new to one side only."""
+    return np.array([0 if t == 0 else 1 if (t < 0) == (s < 2) else OTHER for s, t in enumerate(times)], np.float32)
 
 
 def choose(before: Sequence, after: Sequence) -> list:

@@ -3,10 +3,10 @@
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Semaphore
+from threading import Lock, Semaphore
 from typing import NamedTuple
 
 import cv2
@@ -20,7 +20,21 @@ from restore_utils.core.model import FrameModel, Result, Shot
 from restore_utils.core.precision import training_dtype
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.restorers.film import grain
-from restore_utils.restorers.film.align import View, Window, choose, lay, relit, sides, view, window
+from restore_utils.restorers.film.align import (
+    DISTANT,
+    NEAREST,
+    Motion,
+    View,
+    Window,
+    choose,
+    follow,
+    lay,
+    luma,
+    relit,
+    row_averages,
+    view,
+    window,
+)
 from restore_utils.restorers.film.cues import Cue, Cues
 from restore_utils.restorers.film.flying import movers
 from restore_utils.restorers.film.heal import heal
@@ -53,12 +67,43 @@ class _Seen(NamedTuple):
     near: list[int | None]  # numbers of the neighbours
     middle: View
     others: list[View | None]
+    distant: list[np.ndarray | None]  # row averages of the frames about them
     scratches: list[Scratch]
-    sides: np.ndarray  # see Window.valid
     forced: np.ndarray | None  # (H, W) bool: a person asks for it to be repaired
     barred: np.ndarray | None  # (H, W) bool: or to be left alone
     cue: Cue | None = None
     corner: list[View | None] | None = None  # of this frame, and of the two on each side without the mark
+
+
+class _Flows:
+    """Flows between frames, each found once: the flow from a frame to the next serves both, there and back."""
+
+    def __init__(self) -> None:
+        self._lock, self._kept = Lock(), {}
+
+    def motion(self, numbers: Sequence[int | None], views: Sequence[View | None]) -> Motion:
+        """What `align.motion` gives, for the numbers and views of a frame and its neighbours."""
+
+        def flow(one: int, other: int) -> np.ndarray | None:
+            if numbers[other] is None or numbers[one] is None:
+                return None
+            pair = numbers[one], numbers[other]
+            with self._lock:
+                mine = pair not in self._kept
+                found = self._kept.setdefault(pair, Future())
+            if mine:
+                try:
+                    found.set_result(follow(views[one], views[other]))
+                except BaseException as error:
+                    found.set_exception(error)
+            return found.result()
+
+        return Motion([flow(0, 1 + s) for s in range(SLOTS)], [flow(1 + s, 0) for s in NEAREST])
+
+    def forget(self, before: int) -> None:
+        """What begins or ends at a frame before that one will not be asked for again."""
+        with self._lock:
+            self._kept = {pair: flow for pair, flow in self._kept.items() if min(pair) >= before}
 
 
 class Film(FrameModel):
@@ -97,6 +142,8 @@ class Film(FrameModel):
 
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: _State) -> Result:
         views: dict[int, View] = {}
+        rows: dict[int, np.ndarray] = {}
+        flows = _Flows()
         left, _, right, _ = state.border or (0, 0, 0, 0)
         scratches = Scratches(lambda m: run[m - at].mean(0).cpu().numpy(), state.first, state.stop, (left, right))
         size = state.size or (run.shape[3], run.shape[2])
@@ -107,13 +154,26 @@ class Film(FrameModel):
                 views[n] = view(run[n - at].permute(1, 2, 0).cpu().numpy())
             return None if n is None else views[n]
 
+        def averages(n: int) -> np.ndarray | None:
+            if not state.first <= n < state.stop:
+                return None
+            if n not in rows:
+                rows[n] = (
+                    views[n].rows if n in views else row_averages(luma(run[n - at].permute(1, 2, 0).cpu().numpy()))
+                )
+                rows.pop(n - 2 * REACH - 1, None)
+            return rows[n]
+
         def ready(n: int) -> _Seen:
             near = _neighbours(n, state)
-            for old in [m for m in views if m < min(k for k in (n, *near) if k is not None)]:
+            first = min(k for k in (n, *near) if k is not None)
+            for old in [m for m in views if m < first]:
                 del views[old]
+            flows.forget(first)
             middle, others = seen(n), [seen(m) for m in near]
             forced, barred = self._given(n, middle, state) if self.given else (None, None)
-            here = _Seen(n, near, middle, others, scratches.of(n), sides(n, near), forced, barred)
+            distant = [averages(n + d) for d in DISTANT] if self.net.dims["frames"] > 1 + SLOTS else []
+            here = _Seen(n, near, middle, others, distant, scratches.of(n), forced, barred)
             return here if (cue := cues.of(n)) is None else here._replace(cue=cue, corner=corner(n, cue))
 
         def corner(n: int, cue: Cue) -> list[View | None]:
@@ -130,7 +190,7 @@ class Film(FrameModel):
         with _threads(_LANES if apart else 1), ThreadPoolExecutor(_LANES) as lanes:
             for n in range(lo, hi + _LANES):
                 if n < hi:
-                    waiting.append(lanes.submit(self._whole, ready(n), state, cues.place, turns))
+                    waiting.append(lanes.submit(self._whole, ready(n), state, cues.place, flows, turns))
                 if n < lo + _LANES:  # one more than there are lanes, so that none stands still
                     continue
                 mask, places, pixels = waiting.popleft().result()
@@ -147,9 +207,9 @@ class Film(FrameModel):
         room = (0, height - own_height), (0, width - own_width)
         return [np.pad(part, room) for part in self.given(n, own_width, own_height)]
 
-    def _whole(self, here: _Seen, state: _State, place: tuple[slice, slice] | None, turns: Semaphore):
+    def _whole(self, here: _Seen, state: _State, place: tuple[slice, slice] | None, flows: _Flows, turns: Semaphore):
         """Mask (H, W) of a frame, the places (y, x) where it is not 0, and their new pixels (K, 3)."""
-        share, places, pixels = self._frame(here, state, turns)
+        share, places, pixels = self._frame(here, state, flows, turns)
         if here.cue is None:
             return share, places, pixels
         # A cue mark is a hole in the corner, and its neighbours are the frames before the first that shows it and after
@@ -157,8 +217,8 @@ class Film(FrameModel):
         middle, *others = here.corner
         near = [None if v is None else here.n + d for v, d in zip(others, (-2, -1, 1, 2), strict=True)]
         forced, barred = here.cue.mask, np.zeros_like(here.cue.mask)
-        hole = _Seen(here.n, near, middle, others, [], sides(here.n, near), forced, barred)
-        _, spots, new = self._frame(hole, state._replace(border=None, size=None), turns)
+        hole = _Seen(here.n, near, middle, others, [None] * len(here.distant), [], forced, barred)
+        _, spots, new = self._frame(hole, state._replace(border=None, size=None), None, turns)
         free = forced[spots]
         if here.barred is not None:
             free &= ~here.barred[place][spots]
@@ -171,16 +231,19 @@ class Film(FrameModel):
         return share, places, np.concatenate((pixels[kept], new[free]))
 
     @torch.inference_mode()
-    def _frame(self, here: _Seen, state: _State, turns: Semaphore):
+    def _frame(self, here: _Seen, state: _State, flows: _Flows | None, turns: Semaphore):
         """The same but for cue marks."""
-        n, near, middle, others, scratches, valid, forced, barred, *_ = here
+        n, near, middle, others, distant, scratches, forced, barred, *_ = here
         height, width = middle.luma.shape
         own_width, own_height = state.size or (width, height)
         before = middle.rgb
         healed = lacking = np.zeros((height, width), np.float32)
         if scratches:
             (middle, *others), healed, lacking = _healed((n, *near), (middle, *others), scratches)
-        made = window(middle, others, valid, forced)
+        moved = flows and not scratches and flows.motion((n, *near), (middle, *others))
+        times = [0 if m is None else m - n for m in near]
+        made = window(middle, others, times, forced, flows=moved or None, distant=distant)
+        valid = made.valid
         found, mask = self._look(made, turns)
         again = relit(made, mask)
         if again is not made:  # a blotch so large that it passed for flicker in part: now all of it can be seen
@@ -227,9 +290,10 @@ class Film(FrameModel):
     def _look(self, made: Window, turns: Semaphore) -> tuple[Tensor, np.ndarray]:
         """What the network says of a window, see FilmNet.folded, and the mask (H, W) that comes of it."""
         with turns:
-            found, _ = self.net.folded(
-                *(torch.from_numpy(x)[None].to(self.device, self.dtype) for x in (made.planes, made.valid, made.rows))
-            )
+            given = [made.planes, made.valid, made.rows[: self.net.dims["frames"]]]
+            if self.net.dims["evidence"]:
+                given.append(made.evidence)
+            found, _ = self.net.folded(*(torch.from_numpy(x)[None].to(self.device, self.dtype) for x in given))
             chance = torch.sigmoid(F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float()).cpu().numpy()
         return found, soft_mask(chance, made.planes[8])
 
@@ -339,8 +403,9 @@ def load(
     try:
         with safe_open(path, "pt") as file:
             says = file.metadata() or {}
-            net = FilmNet(**json.loads(says.get("dims", "null") or "null"))
+            dims = json.loads(says.get("dims", "null") or "null")
+            net = FilmNet(**{"evidence": 0, "frames": 1 + SLOTS, **dims})  # as the first ones were
             net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 not a mapping
     except (OSError, SafetensorError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path} is no film restorer: give one that `train --kind film` wrote ({error})") from None
+        raise ModelError(f"{path} is no film restorer: give a .safetensors that train.film wrote ({error})") from None
     return Film(net, torch.device(device), float(strength), float(grain), GivenMask(mask) if mask else None)

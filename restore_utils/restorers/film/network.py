@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOTS = 4  # neighbours: two before, two after
-PLANES = 9  # full-size planes of the trunk's input, see restore_utils.restorers.film.align.features
+PLANES = 9  # full-size planes of the trunk's input, see restore_utils.restorers.film.align.Window
 ROWS = 16  # rows in one average of the line branch
 
 
@@ -41,11 +41,11 @@ class _Block(nn.Module):
 
 
 class _Lines(nn.Module):
-    """Averages over 16 rows of the five unaligned frames -> features for the trunk, at half its width, and logits."""
+    """Averages over 16 rows of the unaligned frames -> features for the trunk, at half its width, and logits."""
 
-    def __init__(self, width: int, out: int) -> None:
+    def __init__(self, frames: int, width: int, out: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(SLOTS + 1, width, (3, 9), padding=(1, 4))
+        self.first = nn.Conv2d(frames, width, (3, 9), padding=(1, 4))
         self.layers = nn.ModuleList(nn.Conv2d(2 * width, width, (5, 3), padding=(2, 1)) for _ in range(4))
         self.last = nn.Conv2d(2 * width, out, 1)
         self.says = nn.Conv2d(width, 1, 1)
@@ -60,16 +60,19 @@ class _Lines(nn.Module):
         return self.last(folded), self.says(x)
 
 
-def _folded(planes: Tensor, valid: Tensor) -> Tensor:
-    """Four pixels into channels, as F.pixel_unshuffle does, and flags beside them: (N, 4 * PLANES + SLOTS, H/2, W/2).
+def _folded(planes: Tensor, valid: Tensor, evidence: Tensor | None) -> Tensor:
+    """Four pixels into channels, as F.pixel_unshuffle does, flags and evidence beside them: (N, C, H/2, W/2).
 
     Written at once with the channels last, as convolutions want them. What lies side by side stays so and is moved as
     one integer of twice the size, which takes half the time.
     """
     n, c, h, w = planes.shape
     pair = torch.int64 if planes.element_size() == 4 else torch.int32
-    x = planes.new_empty(n, h // 2, w // 2, 4 * c + valid.shape[1])
-    x[..., 4 * c :] = valid[:, None, None]
+    flags = 4 * c + valid.shape[1]
+    x = planes.new_empty(n, h // 2, w // 2, flags + (0 if evidence is None else evidence.shape[1]))
+    x[..., 4 * c : flags] = valid[:, None, None]
+    if evidence is not None:
+        x[..., flags:] = evidence.permute(0, 2, 3, 1)
     pairs = planes.contiguous().view(pair).view(n, c, h // 2, 2, w // 2)
     x.view(pair)[..., : 2 * c].unflatten(-1, (c, 2)).copy_(pairs.permute(0, 2, 4, 1, 3))
     return x.permute(0, 3, 1, 2)
@@ -91,14 +94,22 @@ class FilmNet(nn.Module):
     Args:
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of the size.
         line_width: channels of the line branch.
+        evidence: half-size planes of the trunk's input, 0 or align.EVIDENCE.
+        frames: in the line branch, SLOTS + 1 or with the distant ones.
     """
 
-    def __init__(self, widths: Sequence[int] = (32, 56, 96, 128), line_width: int = 24) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 56, 112, 160),
+        line_width: int = 24,
+        evidence: int = 10,
+        frames: int = 9,
+    ) -> None:
         super().__init__()
-        self.dims = {"widths": list(widths), "line_width": line_width}
+        self.dims = {"widths": list(widths), "line_width": line_width, "evidence": evidence, "frames": frames}
         first = widths[0]
-        self.stem = nn.Conv2d(4 * PLANES + SLOTS, first, 3, padding=1)
-        self.lines = _Lines(line_width, 2 * first)
+        self.stem = nn.Conv2d(4 * PLANES + SLOTS + evidence, first, 3, padding=1)
+        self.lines = _Lines(frames, line_width, 2 * first)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.enc = nn.ModuleList(
             nn.Sequential(*(_Block(w) for _ in range(1 if i == 0 else 2))) for i, w in enumerate(widths)
@@ -111,26 +122,29 @@ class FilmNet(nn.Module):
         with torch.no_grad():
             self.head.bias[:4] = -3.0  # little of a film is damaged
 
-    def forward(self, planes: Tensor, valid: Tensor, rows: Tensor) -> Found:
+    def forward(self, planes: Tensor, valid: Tensor, rows: Tensor, evidence: Tensor | None = None) -> Found:
         """Find damage.
 
         Args:
             planes: (N, PLANES, H, W) features of the aligned window; H and W multiples of 16.
             valid: (N, SLOTS), 1 where the slot holds a neighbour of its side, else 0 or what Window.valid says.
-            rows: (N, SLOTS + 1, H / 16, W) averages of the unaligned frames' high-passed luma.
+            rows: (N, frames, H / 16, W) averages of the unaligned frames' high-passed luma.
+            evidence: (N, evidence, H / 2, W / 2), if the network takes any.
         """
-        folded, lines = self.folded(planes, valid, rows)
+        folded, lines = self.folded(planes, valid, rows, evidence)
         mask, weights, change = F.pixel_shuffle(folded, 2).float().split((1, SLOTS + 1, 3), 1)
         return Found(mask, weights, change, lines.float())
 
-    def folded(self, planes: Tensor, valid: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def folded(
+        self, planes: Tensor, valid: Tensor, rows: Tensor, evidence: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """As forward, but mask, weights and change in one, (N, 4 * 9, H/2, W/2), before F.pixel_shuffle; and lines.
 
         All but the mask are looked at only where there is damage, so they need not be unfolded everywhere.
         """
         features, lines = self.lines(rows)
         early, late = features.chunk(2, 1)
-        x = F.relu(_add_rows(self.stem(_folded(planes, valid)), early))
+        x = F.relu(_add_rows(self.stem(_folded(planes, valid, evidence)), early))
         skips = []
         for level, block in enumerate(self.enc):
             x = block(x)

@@ -1,102 +1,153 @@
-"""What a FilmNet is trained for, and how its mask and repairs are measured on held-out windows."""
+"""What a FilmNet is trained for: batches of records, the loss, and how good it is on windows that were held out."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore_utils.damage import KINDS
-from restore_utils.restorers.film.network import ROWS, FilmNet, Found
-from restore_utils.train.film.windows import Windows
+from restore_utils.restorers.film.network import ROWS, SLOTS
+from restore_utils.train.film.footage import HEIGHT, WIDTH
+from restore_utils.train.film.windows import FIELDS
+
+PEDESTAL = 0.03  # as in film.align
 
 
-def repair_of(found: Found, samples: Mapping[str, Tensor], at: Tensor | None = None) -> Tensor:
-    """What the network would put in: the neighbours and its own repair, weighted.
+def unpacked(records: Tensor) -> dict[str, Tensor]:
+    """Tensors of records (B, BYTES) uint8, pictures (B, C, H, W) float32 [0, 1]."""
+    out, at = {}, 0
+    for name, (kind, shape) in FIELDS.items():
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        dtype = {np.float32: torch.float32, np.float16: torch.float16, np.uint8: torch.uint8}[kind]
+        part = records[:, at : at + size].contiguous()
+        out[name] = part.view(dtype).reshape(-1, *shape)
+        at += size
+    got = {k: out[k].float() for k in ("differences", "evidence", "rows", "valid")}
+    for k in ("middle", "target"):
+        got[k] = out[k].permute(0, 3, 1, 2).float() / 255
+    lift = F.interpolate(out["cells"], size=(HEIGHT, WIDTH), mode="bilinear", align_corners=False)[:, :, None]
+    laid = out["laid"].permute(0, 1, 4, 2, 3).float() / 255
+    got["laid"] = (laid + PEDESTAL) * out["gains"][:, :, None, None, None] - PEDESTAL + lift
+    got["truth"], got["lined"] = (out[k][:, None].float() / 255 for k in ("truth", "lined"))
+    got["kind"] = out["kind"][:, 0]
+    return got
 
-    Args:
-        at: (K,) int64, places in the flattened batch (N, H, W); None: everywhere.
 
-    Returns:
-        (N, 3, H, W), or with `at` (3, K).
-    """
-    present = F.pad(samples["valid"], (0, 1), value=1.0)[:, :, None, None]
-    logits = found.weights.masked_fill(present == 0, -1e4)
-    planes = [logits, samples["laid"].flatten(1, 2), samples["middle"], found.change]
-    if at is not None:
-        planes = [p.movedim(1, 0).flatten(1)[:, at][None] for p in planes]
-    logits, laid, middle, change = planes
-    weights = torch.softmax(logits, 1)
-    laid = (weights[:, :-1, None] * laid.unflatten(1, (-1, 3))).sum(1)
-    repair = laid + weights[:, -1:] * (middle + change)
-    return repair if at is None else repair[0]
+def mixed(b: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Mirror and reverse a batch at random, and change its brightness."""
+    dims = [d for d in (-1, -2) if torch.rand(()).item() < 0.5]
+    if dims:
+        b = {k: v.flip(dims) if v.dim() > 2 else v for k, v in b.items()}
+    if torch.rand(()).item() < 0.5:
+        order = {"differences": [3, 2, 1, 0], "valid": [3, 2, 1, 0], "laid": [3, 2, 1, 0]}
+        order |= {"rows": [0, 4, 3, 2, 1, 8, 7, 6, 5], "evidence": [0, 1, 2, 3, 5, 4, 6, 7, 9, 8]}
+        b = b | {k: b[k][:, o] for k, o in order.items()}
+    gain = torch.exp(torch.empty(len(b["valid"]), 1, 1, 1, device=b["valid"].device).uniform_(-0.35, 0.15))
+    b = b | {k: b[k] * gain for k in ("middle", "target", "differences", "rows")}
+    # Of the evidence, noise is a logarithm, and what stands for motion has grey levels in it; the rest is relative.
+    evidence = b["evidence"].clone()
+    evidence[:, 3:4] += 0.5 * gain.log()
+    evidence[:, 8:] *= gain
+    return b | {"evidence": evidence, "laid": b["laid"] * gain[..., None]}
 
 
-def losses(found: Found, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parts of the loss.
+def planes_of(b: Mapping[str, Tensor]) -> Tensor:
+    """FilmNet's planes, as align.window makes them."""
+    middle, d, there = b["middle"], b["differences"], (b["valid"] != 0)[:, :, None, None]
+    luma = 0.299 * middle[:, :1] + 0.587 * middle[:, 1:2] + 0.114 * middle[:, 2:]
+    low, high = d.masked_fill(~there, 1e4), d.masked_fill(~there, -1e4)
 
-    cross: cross-entropy of the mask. dice: 1 - Dice per window, in which a false alarm on a clean window costs as much
-    as missed damage (Milletari et al. 2016, smoothed). lines: what the line branch says, against the share of scratched
-    rows. repair: L1 where there is damage, every window alike. result: L1 of what comes out. Repair and result are
-    taken in the damage and at a tenth of the other pixels: that makes a step cheap.
-    """
-    truth = samples["truth"]
+    def least(s: slice) -> Tensor:
+        value = low[:, s].amin(1, True).clamp(min=0) + high[:, s].amax(1, True).clamp(max=0)
+        return value * there[:, s].any(1, True)
+
+    near, every = least(slice(1, 3)), least(slice(0, 4))
+    return torch.cat((2 * luma - 1, 4 * (middle[:, 2:] - luma), 4 * (middle[:, :1] - luma), d, near, every), 1)
+
+
+def repair_of(found, b: dict[str, Tensor]) -> Tensor:
+    present = F.pad(b["valid"], (0, 1), value=1.0)[:, :, None, None]
+    weights = torch.softmax(found.weights.masked_fill(present == 0, -1e4), 1)
+    repair = weights[:, SLOTS:] * (b["middle"] + found.change)
+    for slot in range(SLOTS):
+        repair = repair + weights[:, slot : slot + 1] * b["laid"][:, slot]
+    return repair
+
+
+def losses(found, b: dict[str, Tensor]) -> dict[str, Tensor]:
+    truth, middle, target = b["truth"], b["middle"], b["target"]
     chance = torch.sigmoid(found.mask)
-    lines = 1 + 2 * (samples["kinds"] == KINDS.index("scratch")) * truth  # few pixels, and seen last of all
-    cross = F.binary_cross_entropy_with_logits(found.mask, truth, reduction="none")
-    both, smooth = (chance * truth).sum((1, 2, 3)), 30.0
-    dice = 1 - (2 * both + smooth) / (chance.sum((1, 2, 3)) + truth.sum((1, 2, 3)) + smooth)
-    long = F.avg_pool2d((samples["kinds"] == KINDS.index("scratch")) * truth, (ROWS, 1))
-    unsure = F.binary_cross_entropy_with_logits(found.lines, long, reduction="none")
     near = F.max_pool2d(truth, 3, 1, 1) > 0.05
+    alone = 1 - (4 * F.avg_pool2d(truth, 15, 1, 7)).clamp(max=1)  # small marks are few pixels
+    line = (b["lined"] > 0).float()
+    weight = 1 + truth * (3 * alone + 2 * line)
+    cross = F.binary_cross_entropy_with_logits(found.mask, truth, reduction="none") * weight
+    both = (chance * truth).sum((1, 2, 3))
+    dice = 1 - (2 * both + 30) / (chance.sum((1, 2, 3)) + truth.sum((1, 2, 3)) + 30)
+    repair = repair_of(found, b)
+    error = (repair - target).abs().mean(1, True)
     share = near / (near.sum((1, 2, 3), keepdim=True) + 100)
-    at = (near | (torch.rand_like(truth) < 0.1)).flatten().nonzero()[:, 0]
-    inside, share = near.flatten()[at], share.flatten()[at]
-    repair = repair_of(found, samples, at)
-    middle, target = (samples[k].movedim(1, 0).flatten(1)[:, at] for k in ("middle", "target"))
-    error = (repair - target).abs().mean(0)
-    result = (middle + chance.flatten()[at] * (repair - middle) - target).abs().mean(0)
-    each = torch.where(inside, 1.0, 10.0) / truth.numel()
+    result = (middle + chance * (repair - middle) - target).abs().mean(1, True)
+    seen = ((repair - middle).abs().amax(1, True).detach() * (255 / 16)).clamp(max=2)
+    false = F.avg_pool2d(chance * ~near * seen, 13, 4)  # the larger a false repair, the worse
+    long = F.avg_pool2d(line * truth, (ROWS, 1))
+    unsure = F.binary_cross_entropy_with_logits(found.lines, long, reduction="none")
     return {
-        "cross": 6 * (cross * lines * (0.3 + (chance.detach() - truth).abs())).mean(),
-        "dice": 0.5 * dice.mean(),
+        "cross": 8 * cross.mean(),
+        "dice": 0.15 * dice.mean(),
+        "false": 30 * false.square().mean(),
         "lines": 0.5 * (unsure * (1 + 4 * long)).mean(),
         "repair": 3.5 * (error * share).sum() / len(truth),
-        "anywhere": 0.3 * (error * each).sum(),
-        "result": 5 * (result * each).sum(),
+        "anywhere": 0.3 * error.mean(),
+        "result": 10 * result.mean(),
     }
 
 
-@torch.inference_mode()
-def measure(net: FilmNet, held: Windows, device: str, batch: int = 8) -> dict[str, float]:
-    """Precision, recall by kind and gain in damage on held-out windows, with the mask cut at one half."""
-    area: dict[str, float] = {"found": 0.0, "right": 0.0, "clean": 1.0, "false": 0.0}
-    was = now = pixels = 0.0
-    for first in range(0, len(held), batch):
-        items = [held[i] for i in range(first, min(first + batch, len(held)))]
-        samples = torch.utils.data.default_collate(items)
-        samples = {k: v.to(device) for k, v in samples.items()}
+@torch.no_grad()
+def measure(net, records: Tensor, device: str) -> dict[str, float]:
+    """How good the averaged network is on the held-out windows."""
+    sums = dict.fromkeys(("was", "now", "was line", "now line", "off", "on", "hit", "found", "true"), 0.0)
+    blobs = clean = 0
+    for first in range(0, len(records), 16):
+        b = unpacked(records[first : first + 16])
         with torch.autocast(device, dtype=torch.bfloat16):
-            found = net(samples["planes"], samples["valid"], samples["rows"])
-        hit, true = found.mask > 0, samples["truth"] > 0.5
-        area["found"] += hit.sum().item()
-        area["right"] += (hit & (samples["truth"] > 0.05)).sum().item()
-        untouched = (samples["truth"].amax((1, 2, 3)) == 0)[:, None, None, None]
-        area["false"] += (hit & untouched).sum().item()
-        area["clean"] += untouched.sum().item() * hit[0].numel()
-        for i, kind in enumerate(held.kinds):
-            this = true & (samples["kinds"] == i)
-            area[f"{kind}"] = area.get(kind, 0.0) + this.sum().item()
-            area[f"{kind}+"] = area.get(f"{kind}+", 0.0) + (this & hit).sum().item()
-        here = true.expand(-1, 3, -1, -1)
-        was += (samples["middle"] - samples["target"])[here].square().sum().item()
-        now += (repair_of(found, samples) - samples["target"])[here].square().sum().item()
-        mixed = samples["middle"] + hit * (repair_of(found, samples) - samples["middle"])
-        pixels += (mixed - samples["target"])[here].square().sum().item()
-    scores = {"precision": area["right"] / max(area["found"], 1), "false on clean": area["false"] / area["clean"]}
-    scores |= {f"recall {k}": area[f"{k}+"] / area[k] for k in held.kinds if area.get(k)}
-    return scores | {
-        "repair dB": 10 * math.log10(was / max(now, 1e-9)),
-        "result dB": 10 * math.log10(was / max(pixels, 1e-9)),
+            found = net(planes_of(b), b["valid"], b["rows"], b["evidence"])
+        repair, hit = repair_of(found, b).clamp(0, 1), found.mask > 0
+        result = torch.where(hit, repair, b["middle"])
+        for k, kind in enumerate(b["kind"].tolist()):
+            changed = (result[k] - b["middle"][k]).abs().amax(0) > 8 / 255
+            if kind == 2:
+                clean += 1
+                _, _, boxes, _ = cv2.connectedComponentsWithStats(changed.cpu().numpy().astype(np.uint8))
+                blobs += int((boxes[1:, 4] > 30).sum())
+                continue
+            true, line = b["truth"][k, 0] > 0.5, b["lined"][k, 0] > 0.5
+            before = (b["middle"][k] - b["target"][k]).square().mean(0)
+            after = (result[k] - b["target"][k]).square().mean(0)
+            sums["was"] += before[true & ~line].sum().item()
+            sums["now"] += after[true & ~line].sum().item()
+            sums["was line"] += before[line].sum().item()
+            sums["now line"] += after[line].sum().item()
+            far = F.max_pool2d(b["truth"][k][None], 5, 1, 2)[0, 0] < 0.5
+            sums["off"] += (result[k] - b["middle"][k]).square().mean(0)[far].sum().item()
+            sums["on"] += far.sum().item()
+            sums["hit"] += (hit[k, 0] & true).sum().item()
+            sums["found"] += hit[k, 0].sum().item()
+            sums["true"] += true.sum().item()
+
+    def db(a: float, b: float) -> float:
+        return round(10 * math.log10(max(a, 1e-9) / max(b, 1e-9)), 2)
+
+    return {
+        "marks dB": db(sums["was"], sums["now"]),
+        "lines dB": db(sums["was line"], sums["now line"]),
+        "outside dB": db(sums["on"], sums["off"]),
+        "recall": round(sums["hit"] / max(sums["true"], 1), 3),
+        "precision": round(sums["hit"] / max(sums["found"], 1), 3),
+        "true things in 100": round(100 * blobs / max(clean, 1), 1),
     }
