@@ -15,6 +15,8 @@ Every message is one line that says what is wrong and what to do next.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -77,6 +79,35 @@ class TrainingError(RestoreError, RuntimeError):
     """A training run that cannot go on."""
 
 
+_ADVICE = {
+    errno.EACCES: "it may not be read or written: change its permissions, or choose another place",
+    errno.EPERM: "it may not be changed: change its permissions, or choose another place",
+    errno.EROFS: "its disk can only be read: choose another place",
+    errno.ENOSPC: "no space left: free some and run again; what is finished is kept",
+    errno.EDQUOT: "no space left to this user: free some and run again; what is finished is kept",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.ELOOP: "its links lead in a circle: remove them, or choose another place",
+    errno.ENOTDIR: "a file stands where a folder is needed: choose another place",
+    errno.EISDIR: "a folder stands where a file is needed: move it away, or choose another name",
+    errno.ENOENT: "it is not there, or its folder cannot be made: check the path",
+    errno.EEXIST: "something else of that name is there: move it away, or choose another name",
+    errno.EMFILE: "too many files are open: close other programs and run again",
+    errno.ENFILE: "too many files are open: close other programs and run again",
+    errno.EIO: "its disk failed: check it, and run again; what is finished is kept",
+    errno.ESTALE: "its network disk went away: mount it and run again; what is finished is kept",
+    errno.ENODEV: "its disk is gone: mount it and run again; what is finished is kept",
+}
+
+
+def told(error: OSError) -> str:
+    """One line for what the system refuses: which file, what is wrong, what to do."""
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    shown = [name if len(name) <= 200 else f"{name[:120]}...{name[-60:]}" for name in dict.fromkeys(names)]
+    what = " -> ".join(shown) or "a file"
+    why = _ADVICE.get(error.errno or 0, f"{error.strerror or error or type(error).__name__}: choose another place")
+    return " ".join(f"{what}: {why}".split())
+
+
 def run_command(main: Callable[[], None]) -> int:
     """Run a command of a module and return its exit code: 2, and one line on standard error, where a user can help.
 
@@ -86,5 +117,8 @@ def run_command(main: Callable[[], None]) -> int:
         main()
     except RestoreError as error:
         sys.stderr.write(f"{' '.join(str(error).split())}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"{told(error)}\n")
         return 2
     return 0

@@ -207,3 +207,25 @@ def test_safetensors_is_known_whatever_its_header_is_long(tmp_path):
         lengths.add(path.read_bytes()[0])
         assert weights.read(path).tensors["x"] == 1
     assert 0x80 in lengths  # also the first byte of a pickle
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_byte_arrays_that_claim_gigabytes_get_none(tmp_path, zipped):
+    path = tmp_path / "huge.pth"
+    claim = b"\x80\x05\x96" + (12 << 30).to_bytes(8, "little") + b"abc."
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", claim)
+    else:
+        path.write_bytes(claim)
+    with pytest.raises(ModelError, match="byte arrays"):
+        checkpoint.read(path)
+
+
+def test_names_in_an_archive_that_are_no_text_are_damage(tmp_path):
+    path = tmp_path / "names.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/dätä.pkl", b"x")
+    path.write_bytes(path.read_bytes().replace("ä".encode(), b"\xff\xff"))
+    with pytest.raises(ModelError, match="cut off or broken"):
+        checkpoint.read(path)

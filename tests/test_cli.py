@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from restore_utils.jobs.settings import settings_for
 from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
 from restore_utils.restorers import registry as zoo
+from restore_utils.version import __version__
 from tests import films
 
 
@@ -279,3 +282,106 @@ def test_an_interrupted_run_ends_with_130_and_says_how_to_go_on(run, film, monke
     assert code == 130
     assert "has finished is kept" in said[-1]
     assert not list(tmp_path.glob("out.mkv.job/segments/*"))
+
+
+def test_what_the_system_refuses_is_one_line(run, film, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "folder.job").mkdir()
+    (tmp_path / "folder.job" / "job.json").mkdir()
+    long = "n" * 252
+    copy = ["--model", "copy"]
+    lines = {
+        "source too long": (["restore", "n" * 300, "out.mkv"], "too long"),
+        "result too long": (["restore", film, f"{long}.mkv", *copy], "too long"),
+        "result too long on the way": (["restore", film, f"{'n' * 246}.mkv", *copy], "too long"),
+        "compared too long": (["compare", film, film, f"{'n' * 246}.mkv"], "too long"),
+        "model too long": (["restore", film, "out.mkv", "--model", f"{long}{long}"], "too long"),
+        "mask too long": (["restore", film, "out.mkv", "--mask-in", f"{long}{long}.png"], "too long"),
+        "job too long": (["restore", film, "out.mkv", "--work", long + long, *copy], "too long"),
+        "source in a circle": (["restore", "round", "out.mkv"], "round"),
+        "result in a circle": (["restore", film, "round/out.mkv", *copy], "round"),
+        "job in a circle": (["restore", film, "out.mkv", "--work", "round/job", *copy], "round"),
+        "result below a file": (["restore", film, "file/out.mkv", *copy], "file"),
+        "job below a file": (["restore", film, "out.mkv", "--work", "file/job", *copy], "file"),
+        "folder for a file": (["restore", film, "out.mkv", "--work", "folder.job", *copy], "is a folder"),
+    }
+    for what, (words, part) in lines.items():
+        code, _, said = run(*words)
+        assert (code, len(said)) == (2, 1), (what, said)
+        assert part in said[0], (what, said)
+        assert len(said[0]) < 700, what
+        assert not (tmp_path / "out.mkv").exists(), what
+    monkeypatch.setenv("RESTORE_MODELS", "/proc/none")
+    code, _, said = run("restore", film, "out.mkv", "--model", "edvr-blur")
+    assert (code, len(said)) == (2, 1), said
+
+
+def test_what_may_not_be_read_is_one_line(run, film, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied", "film.mkv.job/job.json")
+
+    monkeypatch.setattr("restore_utils.jobs.job.read_state", refused)
+    code, _, said = run("restore", film, "out.mkv", "--model", "copy")
+    assert (code, said) == (
+        2,
+        ["film.mkv.job/job.json: it may not be read or written: change its permissions, or choose another place"],
+    )
+
+
+def test_a_file_that_this_did_not_make_is_not_written_over(run, film, tmp_path):
+    (tmp_path / "mine.mkv").write_text("precious")
+    (tmp_path / "out.mkv.html").write_text("precious")
+    for out in ("mine.mkv", "out.mkv"):
+        code, _, said = run("restore", film, out, "--model", "copy")
+        assert code == 2
+        assert "was not made by this job: choose another name, or write over it with --force" in said[0]
+    assert (tmp_path / "mine.mkv").read_text() == (tmp_path / "out.mkv.html").read_text() == "precious"
+    assert run("restore", film, "out.mkv", "--model", "copy", "--force")[0] == 0
+    assert run("restore", film, "out.mkv", "--model", "median")[0] == 0, "its own result"
+    (tmp_path / "out.mkv").write_text("edited since")
+    assert run("restore", film, "out.mkv", "--model", "copy")[0] == 2
+    code, _, said = run("assemble", "out.mkv.job", "mine.mkv")
+    assert code == 2
+    assert "--force" in said[0]
+
+
+def test_a_folder_of_images_that_this_did_not_make_stays(run, film, tmp_path):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "f1.png").write_text("precious")
+    for out in ("scans", "scans/frame_%03d.png"):
+        code, _, said = run("restore", film, out, "--model", "copy", "--stop", "0.2")
+        assert code == 2
+        assert "--force" in said[-1]
+    assert (tmp_path / "scans" / "f1.png").read_text() == "precious"
+
+
+def test_a_report_that_fails_does_not_fail_the_film(run, film, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "out.mkv.html")
+
+    monkeypatch.setattr("restore_utils.jobs.restoration.write_report", full)
+    code, _, said = run("restore", film, "out.mkv", "--model", "copy")
+    assert code == 0
+    assert any(
+        line.startswith("out.mkv itself is finished, but its report could not be made: out.mkv.html: no space")
+        for line in said
+    )
+    assert said[-1].startswith("out.mkv is ready: 18 frames")
+    with Reader(probe(tmp_path / "out.mkv")) as result:
+        assert len(list(result)) == 18
+
+
+def test_help_version_and_closed_outputs():
+    line = f"{sys.executable} -m restore_utils"
+
+    def shell(end: str) -> tuple[int, str]:
+        done = subprocess.run(["sh", "-c", f"{line} {end}"], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    assert shell("--version") == (0, f"restore-utils {__version__}\n")
+    assert "--segment-frames" in shell("restore -h")[1]
+    assert shell("--version >&-")[0] == 0
+    code, said = shell("models -h >&- 2>&-")
+    assert (code, said) == (0, "")
+    assert "Traceback" not in shell("restore -h | head -1")[1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
@@ -14,11 +16,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from restore_utils.errors import DiskFullError, JobError, OptionError, SourceError
+from restore_utils.errors import DiskFullError, JobError, OptionError, OutputError, SourceError
 from restore_utils.jobs import job as job_module
 from restore_utils.jobs.job import open_job
 from restore_utils.jobs.settings import Settings
-from restore_utils.jobs.store import join_segments, old_segments, remove_old_segments, segment_file
+from restore_utils.jobs.store import join_segments, old_segments, read_state, remove_old_segments, segment_file
 from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
 from restore_utils.media.write import Encoding, Writer
@@ -231,12 +233,76 @@ def test_a_folder_that_was_copied_is_finished_as_it_was(film, tmp_path):
         assert job.missing(job.plan(settings())) == []
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '{"plan": 3}', '{"plan": {}}', '{"content": "x"}', '{"source": 5', ""])
-def test_a_damaged_description_of_a_job_is_said(film, tmp_path, text):
-    restored(film, tmp_path / "job", tmp_path / "out.mkv", models=("copy",))
+BROKEN = [
+    "[]", "null", '{"plan": 3}', '{"plan": {}}', '{"content": "x"}', '{"source": 5', "", "[" * 100_000, '"start": 1e9',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
+def test_a_damaged_description_of_a_job_is_made_again(film, tmp_path, text, caplog):
+    made = restored(film, tmp_path / "job", tmp_path / "out.mkv", models=("copy",))
     (tmp_path / "job" / "job.json").write_text(text)
-    with pytest.raises(JobError, match=r"job\.json is damaged"):
+    with pytest.raises(JobError, match="not the folder of a job"):
+        join_segments(tmp_path / "job", tmp_path / "again.mkv")
+    with open_job(film, tmp_path / "job") as job:
+        assert job.missing(job.plan(settings(models=("copy",)))) == []
+    assert "job.json is damaged: it is made again" in caplog.text
+    assert restored(film, tmp_path / "job", tmp_path / "again.mkv", models=("copy",)) == made
+
+
+def test_times_that_would_be_worked_on_for_hours_are_damage(film, tmp_path):
+    restored(film, tmp_path / "job", tmp_path / "out.mkv", models=("copy",), start=1 / 2)
+    place = tmp_path / "job" / "job.json"
+    place.write_text(place.read_text().replace('"0.5"', '"1e9999999"'))
+    assert read_state(tmp_path / "job") == {}
+
+
+def test_a_piece_that_was_changed_under_its_seal_is_noticed(film, tmp_path):
+    restored(film, tmp_path / "job", tmp_path / "out.mkv", models=("copy",))
+    piece = next((tmp_path / "job" / "segments").glob("*.nut"))
+    stat, data = piece.stat(), bytearray(piece.read_bytes())
+    data[len(data) // 2] ^= 1
+    piece.write_bytes(data)
+    os.utime(piece, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(JobError, match=r"1 of . segments in .* are not finished, or damaged"):
         join_segments(tmp_path / "job", tmp_path / "out.mkv")
+
+
+def test_a_source_that_is_replaced_meanwhile_is_noticed(film, tmp_path):
+    source = shutil.copy(film, tmp_path / "film.mkv")
+    with open_job(source, tmp_path / "job") as job:
+        job.run(job.plan(settings(models=("copy",))))
+        stat, data = source.stat(), bytearray(source.read_bytes())
+        data[-1] ^= 1
+        source.write_bytes(data)
+        os.utime(source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        with pytest.raises(JobError, match="was replaced while it was restored"):
+            job.assemble(tmp_path / "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
+
+
+@pytest.mark.parametrize("name", ["lock", "job.json.part", "segments"])
+def test_links_in_a_job_of_somebody_else_lead_nowhere(film, tmp_path, name):
+    victim, job = tmp_path / "victim", tmp_path / "job"
+    job.mkdir()
+    if name == "segments":
+        victim.mkdir()
+        (victim / "mine.part").write_text("precious")
+    else:
+        victim.write_text("precious")
+    (job / name).symlink_to(victim)
+    with contextlib.suppress(JobError, OutputError):
+        restored(film, job, tmp_path / "out.mkv", models=("copy",))
+    left = victim / "mine.part" if victim.is_dir() else victim
+    assert left.read_text() == "precious"
+
+
+def test_a_part_that_is_a_link_is_not_written_through(film, tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "out.mkv.part").symlink_to("victim")
+    restored(film, tmp_path / "job", tmp_path / "out.mkv", models=("copy",))
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert not (tmp_path / "out.mkv").is_symlink()
 
 
 def test_a_damaged_analysis_is_made_again(film, tmp_path):

@@ -343,3 +343,43 @@ def test_url_is_a_file_too(own_zoo):
 
 def test_fastdvdnet_keeps_the_contract_of_models(own_zoo):
     contract.check_model(only("noise:noncommercial=yes,sigma=10"), 22, 18)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[[model",
+        "model = 3\nfamilies = 4",
+        "[families]\n[[model]]\nname = 5",
+        '[families]\n[[model]]\nname = "x"\ntask = "t"\narchitecture = "none"',
+        '[families]\n[[model]]\nname = "x"\ntask = "t"\narchitecture = "film"\nsha256 = "no"',
+        '[families]\n[[model]]\nname = "x"\ntask = "t"\narchitecture = "film"\nfile = "../../x"',
+        '[families]\n[[model]]\nname = "x"\ntask = "t"\narchitecture = "film"\nbytes = "many"',
+        '[families]\n[[model]]\nname = "x"\ntask = "t"\nmore = 1',
+        'families = 1\n[[model]]\nfamily = "edvr"',
+    ],
+    ids=range(10),
+)
+def test_a_damaged_list_of_models_is_one_line(tmp_path, monkeypatch, text):
+    (tmp_path / "zoo.toml").write_text(text)
+    monkeypatch.setattr("restore_utils.restorers.weights.shipped", lambda: tmp_path)
+    with pytest.raises(ModelError, match=r"zoo.toml is damaged .*: install the package again"):
+        zoo.models()
+
+
+def test_checksums_that_are_none_are_refused_and_http_without_one_warns(monkeypatch, caplog):
+    with pytest.raises(OptionError, match="hexadecimal"):
+        zoo.build("https://127.0.0.1:9/m.pth:sha256=")
+    monkeypatch.setattr("restore_utils.files.download.PAUSE_S", 0)
+    for address, warns in (("http://127.0.0.1:9/m.pth", True), (f"http://127.0.0.1:9/m.pth:sha256={'a' * 64}", False)):
+        caplog.clear()
+        with pytest.raises(ModelError):
+            zoo.build(address)
+        assert ("anybody on the way" in caplog.text) == warns
+
+
+@pytest.mark.parametrize("spec", [f"median:strength={'9' * 5000}", f"median:render_factor={'9' * 5000}"])
+def test_numbers_of_5000_digits_are_one_line(spec):
+    with pytest.raises(OptionError):
+        zoo.build(spec)

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from restore_utils.errors import JobError
+from restore_utils.files.parts import part_of
 from restore_utils.media.read import FrameIndex
 
 VERSION = 2
 _INDEX = ("pts", "stamps", "keyframes", "checks", "owned")
+STATS = {"luma", "luma_std", "luma_percentiles", "exposure", "motion", "duplicate", "dirt"}
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 
@@ -59,7 +61,7 @@ class Analysis:
         arrays = {f"stats.{name}": values for name, values in self.stats.items()}
         arrays |= {f"index.{name}": getattr(self.index, name) for name in _INDEX}
         path = Path(path)
-        part = path.with_name(path.name + ".part")
+        part = part_of(path)
         with open(part, "wb") as file:
             np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
         os.replace(part, path)
@@ -84,15 +86,31 @@ class Analysis:
                 )
         except (EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise JobError(f"{path} is damaged ({error}): delete it, it will be made again") from error
-        return cls(
-            index=index,
-            shots=[(int(a), int(b)) for a, b in facts["shots"]],
-            stats=stats,
-            border=tuple(facts["border"]),
-            interlaced=facts["interlaced"],
-            lost=facts["lost"],
-            messages=tuple(facts["messages"]),
-        )
+        try:
+            found = cls(
+                index=index,
+                shots=[(int(a), int(b)) for a, b in facts["shots"]],
+                stats=stats,
+                border=tuple(int(side) for side in facts["border"]),
+                interlaced=facts["interlaced"],
+                lost=int(facts["lost"]),
+                messages=tuple(str(line) for line in facts["messages"]),
+            )
+            found._check()
+        except (KeyError, TypeError, ValueError) as error:
+            raise JobError(f"{path} is damaged ({error}): delete it, it will be made again") from error
+        return found
+
+    def _check(self) -> None:
+        """Raise ValueError unless the parts fit each other, as they do in what `save` writes."""
+        count = len(self.index)
+        if not set(self.stats) >= STATS or any(len(rows) != count for rows in self.stats.values()):
+            raise ValueError("its measurements are not those of its frames")
+        starts, stops = [a for a, _ in self.shots], [b for _, b in self.shots]
+        if not count or starts != [0, *stops[:-1]] or stops[-1] != count or any(a >= b for a, b in self.shots):
+            raise ValueError("its shots are not those of its frames")
+        if len(self.border) != 4 or min(self.border) < 0:
+            raise ValueError("its border has no four sides")
 
 
 def worst_seconds(

@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
-from restore_utils.cli.app import app, print_line, say
+from restore_utils.cli.app import Force, app, print_line, say
 
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", help="NAME or FILE, with options: median:strength=0.5. Several run in the order given."),
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE",
+        help="With options: median:strength=0.5. Several run in the order given.  [default: old-film]",
+    ),
 ]
 Start = Annotated[str | None, typer.Option(help="From this time on: seconds or h:m:s.")]
 Stop = Annotated[str | None, typer.Option(help="Up to this time: seconds or h:m:s.")]
@@ -55,6 +59,7 @@ def restore(
     ] = None,
     mask_out: Annotated[Path | None, typer.Option(help="Write a film of what was changed.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report there; beside OUT if not given.")] = None,
+    force: Force = False,
     try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
 ) -> None:
     """Restore a film. Run the same line again to go on after an interruption."""
@@ -87,6 +92,7 @@ def restore(
             mask_out=mask_out,
             report=report,
             only_worst=try_,
+            force=force,
             progress=progress,
         )
     for message in done.messages:
@@ -99,11 +105,12 @@ def assemble(
     work: Annotated[Path, typer.Argument(help="The folder of a job.")],
     out: Annotated[Path, typer.Argument(help="The film.")],
     source: Annotated[Path | None, typer.Option(help="Where the source lies now, if it was moved.")] = None,
+    force: Force = False,
 ) -> None:
     """Join the finished segments of a job and the source's sound into a film, without encoding again."""
     from restore_utils.jobs.store import join_segments
 
-    for message in join_segments(work, out, source=source):
+    for message in join_segments(work, out, source=source, force=force):
         say(message)
     say(f"{out} is ready")
 

@@ -5,10 +5,8 @@ A new command is a function with `@app.command()` in one of the modules imported
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,7 +16,7 @@ import typer
 
 from restore_utils.cli import films, learning, looks  # noqa: F401 they add their commands to the app
 from restore_utils.cli.app import app, say
-from restore_utils.errors import RestoreError, missing_package
+from restore_utils.errors import RestoreError, missing_package, told
 
 _INTERRUPTED = 130
 # The root of Typer's own errors, which it takes from click or brings itself.
@@ -30,8 +28,6 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     # What torch advises the authors of fastai is not for those who restore films.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
-    # A stopped container or notebook ends like Ctrl-C: what is finished stays, nothing half-written is left.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _refuse_empty(sys.argv[1:])
         code = app(standalone_mode=False) or 0
@@ -51,13 +47,18 @@ def main() -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
+    except BrokenPipeError:
+        raise  # whoever read what is printed has read enough: not a fault of any file
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            say(
-                f"no space left for {error.filename or 'the result'}: free some and run again; what is finished is kept"
-            )
-            return 2
-        raise
+        logging.getLogger("restore_utils").debug("what the system said", exc_info=True)
+        say(told(error))
+        return 2
+    except UnicodeError as error:
+        say(f"an address or a name holds characters that are no text ({error}): write it in UTF-8")
+        return 2
+    except RecursionError:
+        say("a file is nested too deeply to be read: it is damaged or hostile; give another copy")
+        return 2
     if code == _INTERRUPTED:  # which Typer gives back itself for Ctrl-C
         say("stopped; what a job has finished is kept: run the same line again to go on")
     return code

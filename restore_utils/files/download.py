@@ -150,6 +150,8 @@ class Transfer:
             DiskFullError, OutputError: when it cannot be written.
         """
         failures, best = 0, 0
+        if self.part.is_symlink() or _note(self.part).is_symlink():  # somebody else's: it would be written through
+            discard(self.part)
         while True:
             try:
                 with writing(self.part):

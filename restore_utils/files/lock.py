@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +22,18 @@ log = logging.getLogger("restore_utils")
 def lock(folder: Path) -> Iterator[None]:
     """Hold a folder by its file `lock`; the system frees it with the process, also one that is killed.
 
+    The file is empty, and nothing is written to it: it may be there already, but not as a link to another.
+
     Raises:
         JobError: another run holds it. OutputError: nothing can be written there.
     """
     try:
-        file = (folder / "lock").open("w")
+        if (folder / "lock").is_symlink():
+            raise OutputError(f"{folder / 'lock'} is a link, which a lock never is: remove it and run again")
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        file = os.fdopen(os.open(folder / "lock", flags, 0o666), "r+")
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
     with file:

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from restore_utils.errors import OutputError
+from restore_utils.files.parts import part_of
 
 log = logging.getLogger("restore_utils")
 
@@ -101,7 +102,7 @@ class Mirror:
 def _copy(file: Path, place: Path) -> None:
     """Copy a file so that its name stands for the whole of it."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f"{place.name}.part")
+    part = part_of(place)
     try:
         shutil.copy2(file, part)
         part.replace(place)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from restore_utils.files.parts import part_of
 from restore_utils.media.read import Frame
 
 _PICTURE_WIDTH = 960
@@ -64,16 +64,17 @@ class Changes:
         if self.best is not None:
             for name in ("before", "after", "mask"):
                 pictures[name] = cv2.imencode(".jpg", getattr(self, name), [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-        part = path.with_suffix(".part.npz")
-        np.savez(
-            part,
-            range=np.array([self.first, self.stop, -1 if self.best is None else self.best]),
-            repaired=self.repaired,
-            touched=self.touched,
-            luma=self.luma,
-            seal=np.array(seal),
-            **pictures,
-        )
+        part = part_of(path)
+        with part.open("wb") as file:
+            np.savez(
+                file,
+                range=np.array([self.first, self.stop, -1 if self.best is None else self.best]),
+                repaired=self.repaired,
+                touched=self.touched,
+                luma=self.luma,
+                seal=np.array(seal),
+                **pictures,
+            )
         os.replace(part, path)
 
     @classmethod
@@ -98,7 +99,7 @@ def read_seal(path: Path) -> str | None:
                 return None
         with np.load(path) as data:
             return str(data["seal"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # a damaged archive raises anything: RuntimeError, NotImplementedError, MemoryError, ...
         return None
 
 

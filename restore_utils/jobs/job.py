@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from restore_utils.core.runner import RunSize, restore
 from restore_utils.errors import DiskFullError, JobError, OutputError
 from restore_utils.files.lock import lock
 from restore_utils.files.mirror import Mirror
+from restore_utils.files.sample import sample
 from restore_utils.jobs.changes import Changes
 from restore_utils.jobs.frames import SourceFrames
 from restore_utils.jobs.plan import (
@@ -47,6 +46,7 @@ from restore_utils.jobs.store import (
     is_finished,
     join_segments,
     mask_file,
+    own_result,
     read_state,
     seal,
     segment_file,
@@ -255,15 +255,16 @@ class Job:
 
     # ---- what comes of it ----
 
-    def assemble(self, out: Path) -> list[str]:
+    def assemble(self, out: Path, *, force: bool = False) -> list[str]:
         """Join the finished segments and the source's other streams into a film; returns what could not be carried."""
-        return join_segments(self.folder, out, clip=self.clip)
+        return join_segments(self.folder, out, clip=self.clip, force=force)
 
     def assemble_masks(self, plan: Plan, out: Path) -> list[str]:
         """Join the masks of a plan that was made with `mask` into a silent film."""
         files = [mask_file(self.folder, s.name) for s in plan.segments]
         start, stop, end = span(self.analysis.index, plan.settings, plan.first, plan.stop)
-        return join(files, self.clip, out, start=start, stop=stop, end=end, carry=False)
+        with own_result(self.folder, out):
+            return join(files, self.clip, out, start=start, stop=stop, end=end, carry=False)
 
     def bytes_made(self, plan: Plan) -> int:
         """What the finished segments of a plan take on the disk."""
@@ -300,13 +301,14 @@ def open_job(
             places = "--work and --mirror" if mirror else "--work"
             raise JobError(f"{folder} belongs to another film ({state['source']}): choose another folder with {places}")
         saved = folder / "analysis.npz"
-        analysis = _load(saved) if saved.exists() else None
+        # Where nothing says whose it is, it may be that of another film.
+        analysis = _load(saved) if state and saved.exists() else None
         made = analysis is None
         if made:
             analysis = analyse(clip, progress=progress and (lambda done, total: progress("analyse", done, total)))
         stat = clip.path.stat()
         state |= {"format": _FORMAT, "source": str(clip.path.resolve()), "content": content}
-        state |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        state |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sample": sample(clip.path)}
         write_state(folder, state)  # before the analysis, which does not say whose it is
         if made:
             analysis.save(saved)
@@ -318,6 +320,8 @@ def open_job(
 def _held(folder: Path) -> Iterator[None]:
     """The folder made, held against other runs, and without what a run that was killed left half-written."""
     try:
+        if (folder / "segments").is_symlink():
+            raise JobError(f"{folder / 'segments'} is a link, which a job does not follow: put the folder itself there")
         (folder / "segments").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --work") from None
@@ -331,8 +335,8 @@ def _load(saved: Path) -> Analysis | None:
     """The analysis that was saved; None where it is damaged or of another version: it can be made again."""
     try:
         return Analysis.load(saved)
-    except (JobError, zipfile.BadZipFile, zlib.error) as error:
-        log.info("%s", error)
+    except Exception as error:  # a damaged archive raises anything
+        log.info("%s: %s", saved, error)
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
@@ -16,12 +17,13 @@ import numpy as np
 
 from restore_utils.analyse import worst_seconds
 from restore_utils.core.precision import choose_device
-from restore_utils.errors import OutputError
+from restore_utils.errors import OutputError, RestoreError, told
 from restore_utils.files.mirror import Mirror
+from restore_utils.files.parts import check_name
 from restore_utils.jobs.job import Job, Plan, open_job
 from restore_utils.jobs.plan import frame_range, out_size
 from restore_utils.jobs.settings import Settings, settings_for
-from restore_utils.jobs.store import COPIED, gone_if_empty
+from restore_utils.jobs.store import COPIED, check_result, gone_if_empty, own_result, result_place
 from restore_utils.media.encoding import check_size
 from restore_utils.media.inspect import probe
 from restore_utils.media.mux import check_output, is_images
@@ -33,6 +35,8 @@ from restore_utils.restorers.registry import models as zoo_models
 from restore_utils.scores import Scores, score
 from restore_utils.show import stack_clips
 from restore_utils.sources import fetch
+
+log = logging.getLogger("restore_utils")
 
 TRY_SECONDS = 5
 _PICTURES = 12
@@ -46,7 +50,8 @@ class Restoration:
     source: Path
     out: Path
     work: Path
-    report: Path
+    report: Path | None
+    """None where it could not be made, which a message tells."""
     mask: Path | None
     first: int
     stop: int
@@ -62,7 +67,8 @@ class Restoration:
 
     def __str__(self) -> str:
         rate = f", {self.made} of them now at {self.made / self.seconds:.1f} per second" if self.made else ""
-        return f"{self.out} is ready: {self.stop - self.first} frames{rate}. Report: {self.report}. Job: {self.work}"
+        report = f" Report: {self.report}." if self.report else ""
+        return f"{self.out} is ready: {self.stop - self.first} frames{rate}.{report} Job: {self.work}"
 
 
 def restore_film(
@@ -77,6 +83,7 @@ def restore_film(
     report: str | Path | None = None,
     reference: str | Path | None = None,
     only_worst: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Restoration:
     """Restore a film. Called again with the same arguments it goes on where it was stopped.
@@ -91,6 +98,7 @@ def restore_film(
         mask_out: a film of the masks, written if given.
         report: an HTML page; OUT.html if not given.
         reference: a clean film to compare with in the report.
+        force: write over what is at these places, also where this job did not make it.
         only_worst: restore only the seconds that need it most, and tell what the whole would take.
 
     Raises:
@@ -102,7 +110,10 @@ def restore_film(
         raise OutputError("no name for the result: give one such as film.mkv")
     work = Path(work) if work else out.with_name(f"{out.name}.job")
     page = Path(report) if report else out.with_name(f"{out.name}.html")
+    check_name(work, "")
     _check_places(out, page, Path(mask_out) if mask_out else None)
+    if not out.suffix and not out.is_dir():
+        log.warning("%s has no suffix: it becomes a folder of images; for a film choose .mkv, .mp4, .m4v or .mov", out)
     # A wrong name, and a result that is too large, are to be said before hours of download and analysis.
     models = build_all(
         settings.models,
@@ -122,6 +133,8 @@ def restore_film(
         check_output(mask_out, clip, Encoding("ffv1"))
     if page.exists() and path.exists() and page.samefile(path):
         raise OutputError(f"{page} is the source itself: choose another name for the report")
+    for place in filter(None, (result_place(out), page, mask_out and Path(mask_out))):
+        check_result(work, place, force)
     with open_job(path, work, progress, mirror=Path(mirror) if mirror else None) as job:
         if only_worst:
             settings = _worst(job, settings)
@@ -130,7 +143,7 @@ def restore_film(
         begun = time.monotonic()
         job.run(plan, progress)
         seconds = time.monotonic() - begun
-        messages = [*plan.messages, *job.assemble(out)]
+        messages = [*plan.messages, *job.assemble(out, force=force)]
         if mask_out:
             messages += job.assemble_masks(plan, Path(mask_out))
         if lacking := job.mirror.lacking():
@@ -153,8 +166,20 @@ def restore_film(
         scores = None
         if reference:
             scores = score(reference, out, offset=done.start_s, progress=progress and partial(progress, "score"))
-        write_report(page, _report(job, plan, done, str(source), scores))
+        try:
+            with own_result(work, page):
+                write_report(page, _report(job, plan, done, str(source), scores))
+        except Exception as error:  # whatever is wrong with the page, the film is whole
+            log.debug("the report could not be made", exc_info=True)
+            line = f"{out} itself is finished, but its report could not be made: {_why(error)}"
+            done = replace(done, report=None, messages=(*done.messages, line))
     return done
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, RestoreError):
+        return told(error)
+    return " ".join(f"{error}".split()) or type(error).__name__
 
 
 def _check_places(out: Path, page: Path, mask: Path | None) -> None:
@@ -163,6 +188,8 @@ def _check_places(out: Path, page: Path, mask: Path | None) -> None:
         raise OutputError(f"{mask} is the result itself: choose another name for the film of masks")
     if page.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"{page}: the report is a page, choose a name that ends in .html")
+    for place in filter(None, (out, page, mask)):
+        check_name(place)
     folder = page.absolute().parent
     elsewhere = folder != out.absolute().parent
     if page.is_dir() or (elsewhere and not (folder.is_dir() and os.access(folder, os.W_OK))):

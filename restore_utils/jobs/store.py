@@ -11,24 +11,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
-from restore_utils.errors import JobError, SourceError
+from restore_utils.errors import JobError, OutputError, SourceError
 from restore_utils.files.lock import lock
+from restore_utils.files.parts import part_of
+from restore_utils.files.sample import sample
 from restore_utils.jobs.changes import read_seal
 from restore_utils.media.inspect import Clip, probe
-from restore_utils.media.mux import join
+from restore_utils.media.mux import is_images, join
 from restore_utils.media.write import finish
 from restore_utils.progress import Progress
+
+log = logging.getLogger("restore_utils")
 
 COPIED = ("job.json", "analysis.npz", "segments/*", "source/**/*")
 """What of a job its mirror holds."""
 
 _STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int}
+_TIME = re.compile(r"-?\d{1,18}(\.\d{1,18}|/\d{1,18})?")  # a fraction of a billion digits would be worked on for hours
 
 
 @contextmanager
@@ -38,11 +44,12 @@ def gone_if_empty(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if new and not any(f.is_file() and f.name != "lock" for f in folder.rglob("*")):
-            (folder / "lock").unlink(missing_ok=True)
-            for empty in (*folder.glob("*"), folder):
-                with suppress(OSError):
-                    empty.rmdir()
+        with suppress(OSError):
+            if new and not any(f.is_file() and f.name != "lock" for f in folder.rglob("*")):
+                (folder / "lock").unlink(missing_ok=True)
+                for empty in (*folder.glob("*"), folder):
+                    with suppress(OSError):
+                        empty.rmdir()
 
 
 def segment_file(folder: Path, name: str) -> Path:
@@ -69,18 +76,27 @@ def seal(parts: Iterable[Path]) -> str:
     return json.dumps(facts)
 
 
-def is_finished(folder: Path, name: str) -> bool:
-    """Whether a segment is there and as it was when it was finished. A file that was copied is read to be sure."""
+def is_finished(folder: Path, name: str, *, to_the_byte: bool = False) -> bool:
+    """Whether a segment is there and as it was when it was finished.
+
+    Args:
+        to_the_byte: read it to be sure. A file that was copied is read in any case.
+    """
     if not segment_file(folder, name).exists():
         return False
-    facts = json.loads(read_seal(changes_file(folder, name)) or "null")
-    return bool(facts) and all(_is_unchanged(folder / "segments" / file, *fact) for file, fact in facts.items())
+    try:
+        facts = json.loads(read_seal(changes_file(folder, name)) or "null")
+        files = [(folder / "segments" / file, *fact) for file, fact in facts.items()]
+        return bool(files) and all(_is_unchanged(*file, to_the_byte) for file in files)
+    except (ValueError, TypeError, AttributeError, RecursionError):  # the seal itself is damaged
+        return False
 
 
-def _is_unchanged(path: Path, size: int, mtime_ns: int, digest: str) -> bool:
+def _is_unchanged(path: Path, size: int, mtime_ns: int, digest: str, to_the_byte: bool) -> bool:
     try:
         stat = path.stat()
-        return stat.st_size == size and (stat.st_mtime_ns == mtime_ns or _sha256(path) == digest)
+        as_it_was = stat.st_mtime_ns == mtime_ns and not to_the_byte
+        return stat.st_size == size and (as_it_was or _sha256(path) == digest)
     except OSError:
         return False
 
@@ -91,22 +107,30 @@ def _sha256(path: Path) -> str:
 
 
 def read_state(folder: Path) -> dict:
-    """What job.json says; empty where there is none."""
+    """What job.json says; empty where there is none or a damaged one, which is made again: pieces know their names.
+
+    Raises:
+        JobError: something that is no file stands in its place.
+    """
+    place = folder / "job.json"
     try:
-        state = json.loads((folder / "job.json").read_text())
+        state = json.loads(place.read_text())
         _check(state)
         return state
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError):
-        raise JobError(
-            f"{folder / 'job.json'} is damaged: remove it and run again, finished segments are kept"
-        ) from None
+    except IsADirectoryError:
+        raise JobError(f"{place} is a folder, where a job has a file: remove it and run again") from None
+    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, RecursionError):
+        log.warning("%s is damaged: it is made again; finished pieces are kept", place)
+        return {}
 
 
 def _check(state: dict) -> None:
     """Raise something unless job.json holds what `open_job` and a plan write."""
     if any(type(state[key]) is not kind for key, kind in _STATE.items()):
+        raise TypeError
+    if not all(isinstance(x, str) for pair in state.get("results", {}).items() for x in pair):
         raise TypeError
     plan = state.get("plan")
     if plan is None:
@@ -118,12 +142,14 @@ def _check(state: dict) -> None:
         if not first < stop or not re.fullmatch("[0-9a-f]+", name):
             raise ValueError
     for time in (plan["start"], plan["stop"], *plan["span"]):
+        if time is not None and not _TIME.fullmatch(time):
+            raise ValueError
         _seconds(time)
 
 
 def write_state(folder: Path, state: dict) -> None:
     """Replace job.json as a whole."""
-    part = folder / "job.json.part"
+    part = part_of(folder / "job.json")
     try:
         part.write_text(json.dumps(state, indent=1))
         finish(part, folder / "job.json")
@@ -149,24 +175,61 @@ def content_hash(clip: Clip, state: dict, progress: Progress | None) -> str:
     return digest.hexdigest()
 
 
-def join_segments(folder: Path, out: Path, *, clip: Clip | None = None, source: Path | None = None) -> list[str]:
+def is_own_result(folder: Path, out: Path) -> bool:
+    """Whether a file or folder of images is what this job made there, or began to, and nobody has changed since."""
+    made = read_state(folder).get("results", {}).get(str(out.resolve()))
+    return made is not None and made in ("", sample(out))
+
+
+def check_result(folder: Path, out: Path, force: bool = False) -> None:
+    """Whether a result may be written there.
+
+    Raises:
+        OutputError: something stands there that this job did not make.
+    """
+    if not force and out.exists() and not (out.is_dir() and not any(out.iterdir())) and not is_own_result(folder, out):
+        raise OutputError(
+            f"{out} is there already and was not made by this job: choose another name, or write over it with --force"
+        )
+
+
+@contextmanager
+def own_result(folder: Path, out: Path) -> Iterator[None]:
+    """Note that a result is this job's own: before it is made, so that a kill leaves no doubt, and what it is then."""
+    _note_result(folder, out, "")
+    yield
+    _note_result(folder, out, sample(out))
+
+
+def _note_result(folder: Path, out: Path, what: str) -> None:
+    if state := read_state(folder):
+        state["results"] = {**state.get("results", {}), str(out.resolve()): what}
+        write_state(folder, state)
+
+
+def join_segments(
+    folder: Path, out: Path, *, clip: Clip | None = None, source: Path | None = None, force: bool = False
+) -> list[str]:
     """Join the finished segments of a job's last plan into a film, without encoding them again.
 
     Args:
         source: where the source lies now, if it was moved.
+        force: write over what is at OUT, also where this job did not make it.
 
     Returns:
         One line for each thing of the source that the result could not take.
 
     Raises:
-        JobError: no job there, or segments missing.
+        JobError: no job there, segments missing, or the source is another film than it was.
+        OutputError: something stands at OUT that this job did not make.
     """
     state = read_state(folder)
     plan = state.get("plan")
     if not plan:
         raise JobError(f"{folder} is not the folder of a job: give the folder that `restore --work` was given")
     files = [segment_file(folder, name) for _, _, name in plan["segments"]]
-    lacking = sum(not is_finished(folder, name) for _, _, name in plan["segments"])
+    check_result(folder, result_place(out), force)
+    lacking = sum(not is_finished(folder, name, to_the_byte=True) for _, _, name in plan["segments"])
     if lacking:
         raise JobError(
             f"{lacking} of {len(files)} segments in {folder} are not finished, or damaged: run `restore` again to go on"
@@ -178,8 +241,18 @@ def join_segments(folder: Path, out: Path, *, clip: Clip | None = None, source: 
         clip = probe(place)
         if content_hash(clip, state, None) != state["content"]:
             raise JobError(f"{place} is not the film that {folder} was made from")
+    if not clip.images and state.get("sample") not in (None, sample(clip.path)):
+        raise JobError(
+            f"{clip.path} was replaced while it was restored: put the film back, or run again for the new one"
+        )
     start, stop, end = map(_seconds, plan["span"])
-    return join(files, clip, out, start=start, stop=stop, end=end)
+    with own_result(folder, result_place(out)):
+        return join(files, clip, out, start=start, stop=stop, end=end)
+
+
+def result_place(out: Path) -> Path:
+    """The file that a result is, or the folder of its images."""
+    return out.parent if is_images(out) and out.suffix else out
 
 
 def start_seconds(folder: Path) -> float:

@@ -22,6 +22,7 @@ from pathlib import Path
 import av
 
 from restore_utils.errors import JobError, OutputError
+from restore_utils.files.parts import check_name, part_of
 from restore_utils.media import tracks
 from restore_utils.media.carriers import Span
 from restore_utils.media.clip import Clip
@@ -50,6 +51,7 @@ def check_output(out: str | Path, clip: Clip, encoding: Encoding) -> None:
             lies where nothing can be written.
     """
     out = Path(out)
+    check_name(out)
     if out.exists() and clip.path.exists() and out.samefile(clip.path):
         raise OutputError(f"{out} is the source itself: choose another name for the result")
     if is_images(out):
@@ -126,7 +128,8 @@ def join(
     _check_alike(segments, infos)
     if is_images(out):
         return _images(segments, infos, out, codec, clip, carry)
-    part = out.with_name(out.name + ".part")
+    with writing(out):
+        part = part_of(out)
     try:
         muxer = _MUXERS[out.suffix.lower()]
         span = Span(_origin(clip, infos[0], start), stop, trimmed=start is not None)

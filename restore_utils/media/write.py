@@ -21,6 +21,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from restore_utils.errors import DiskFullError, OutputError
+from restore_utils.files.parts import part_of
 from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import from_rgb
 from restore_utils.media.container import url
@@ -141,7 +142,7 @@ class Writer:
         self._stream: av.VideoStream | None = None
         self._first, self._completed = 0, False
         with writing(self.path):
-            self.part.open("wb").close()
+            part_of(self.path)
 
     def __enter__(self) -> Writer:
         return self

@@ -15,6 +15,7 @@ import torch
 
 from restore_utils import damage
 from restore_utils.damage import recipes
+from restore_utils.files.parts import part_of
 from restore_utils.pairs.choose import Item
 from restore_utils.pairs.manifest import Settings, write_json
 from restore_utils.pairs.survey import Survey, earlier, hash_file
@@ -49,8 +50,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     from restore_utils.media.write import writing
 
-    part = path.with_name(path.name + ".part")
     with writing(path):
+        part = part_of(path)
         try:
             part.write_bytes(data)
             part.replace(path)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from restore_utils.errors import OutputError
+from restore_utils.files.parts import part_of
 from restore_utils.media.clip import Clip
 from restore_utils.report.page import render
 from restore_utils.scores import Scores
@@ -112,12 +113,14 @@ def write_report(path: str | Path, facts: Report) -> Path:
         OutputError: The place cannot be written.
     """
     path = Path(path)
-    part = path.with_name(path.name + ".part")
+    page, part = render(facts), None
     try:
-        part.write_text(render(facts), encoding="utf-8")
+        part = part_of(path)
+        part.write_text(page, encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        if part:
+            part.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
     return path
 

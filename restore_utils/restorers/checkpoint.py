@@ -149,6 +149,12 @@ class _Reader(pickle._Unpickler):
                 f"{self.path} is cut off, broken or hostile ({_line(error)}): download it again"
             ) from error
 
+    def load_bytearray8(self) -> None:
+        """Python's own makes room for whatever length the file claims, before it looks whether so much is there."""
+        raise ModelError(f"{self.path} holds byte arrays, which weights do not need: refused")
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}  # noqa: RUF012
+
     def find_class(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.storage") and name in self.kinds:
             return self.kinds[name]
@@ -216,7 +222,9 @@ def _read_zip(path: Path) -> dict[str, Tensor]:
                 return bytearray(archive.read(info))
 
             return _tensors(_unwrap(found, path), storage, path)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, struct.error) as error:
+    except ModelError:
+        raise
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error) as error:
         raise ModelError(f"{path} is cut off or broken ({_line(error)}): download it again") from error
 
 

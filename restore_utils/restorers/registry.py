@@ -14,7 +14,7 @@ import tomllib
 import urllib.parse
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -236,6 +236,11 @@ def _zoo() -> dict[str, Entry]:
     path = weights.shipped() / "zoo.toml"
     try:
         return _read_zoo(path, path.stat().st_mtime_ns)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        if isinstance(error, ModelError):
+            raise
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ModelError(f"{path} is damaged ({why}): install the package again") from error
     except FileNotFoundError:
         raise ModelError(
             f"the list of models is missing: put zoo.toml at {path}, or install the package again"
@@ -254,11 +259,29 @@ def _read_zoo(path: Path, changed_ns: int) -> dict[str, Entry]:
             facts = {**data["families"].get(table.pop("family", ""), {}), **table}
             facts = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
             entry = Entry(**facts)
+            _check_entry(entry)
             if entry.name in entries:
                 raise ModelError(f"{path} names {entry.name} twice: give one of them another name")
             entries[entry.name] = entry
         _read[path, changed_ns] = entries
     return _read[path, changed_ns]
+
+
+def _check_entry(entry: Entry) -> None:
+    """Raise TypeError or ValueError unless all that zoo.toml says of a model is of the kind that it is used as."""
+    for field in fields(entry):
+        value, kind = getattr(entry, field.name), {"bytes": int}.get(field.name, type(field.default))
+        kind = kind if kind in (bool, int, tuple) else str
+        if value is not None and type(value) is not kind:
+            raise TypeError(f"{entry.name}: {field.name} = {value!r} is no {kind.__name__}")
+        if kind is tuple and not all(isinstance(part, str) for part in value):
+            raise TypeError(f"{entry.name}: {field.name} holds other things than text")
+    if not re.fullmatch(r"[\w.-]+", entry.name) or "/" in entry.file or entry.file.startswith("."):
+        raise ValueError(f"{entry.name!r} is no name, or {entry.file!r} no file beside it")
+    if not entry.chain and entry.architecture not in RESTORERS:
+        raise ValueError(f"{entry.name}: no architecture {entry.architecture!r}")
+    if entry.sha256 is not None and not re.fullmatch("[0-9a-f]{8,64}", entry.sha256):
+        raise ValueError(f"{entry.name}: {entry.sha256!r} is no SHA-256")
 
 
 def _entry(name: str) -> Entry:
@@ -297,8 +320,8 @@ def _build_file(
     if re.match(r"https?://", name):
         found = Path(urllib.parse.urlsplit(name).path).name or "weights"
         # Different addresses have files of one name (model.pth): the address is made part of it.
-        local = f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{found}"
-        path = weights.fetch(WeightFile(local, (name,), sha256=given.pop("sha256", None)), progress=progress)
+        local = f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{found[-50:]}"
+        path = weights.fetch(WeightFile(local, (name,), sha256=_digest(given)), progress=progress)
     elif Path(name).is_file():
         path = Path(name)
     elif name.endswith(_SUFFIXES) or "/" in name or "\\" in name:
@@ -313,6 +336,16 @@ def _build_file(
             f"a file has no second stage: name the file of the second stage as the next model, not {name}"
         )
     return _make(architecture, source, options, device)
+
+
+def _digest(given: dict[str, str]) -> str | None:
+    """The option sha256, taken out of those that are given."""
+    if "sha256" not in given:
+        return None
+    digest = given.pop("sha256")
+    if not re.fullmatch("[0-9a-fA-F]{8,64}", digest):
+        raise OptionError(f"sha256={digest[:80]}: write 8 to 64 hexadecimal digits, or leave it out")
+    return digest.lower()
 
 
 def _recognise(source: Source) -> str:
@@ -368,4 +401,4 @@ def _options(architecture: str, entry: Entry | None, render_factor: int) -> tupl
 def _factor_of(path: Path) -> int:
     """The render factor that a weight file was trained for, as it says itself; 0 where it says nothing."""
     said = weights.metadata(path).get("render_factor", "")
-    return int(said) if said.isdecimal() and int(said) <= MOST_FACTOR else 0
+    return int(said) if re.fullmatch("[0-9]{1,3}", said) and int(said) <= MOST_FACTOR else 0

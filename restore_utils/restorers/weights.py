@@ -25,6 +25,7 @@ from torch import Tensor
 
 from restore_utils.errors import DiskFullError, ModelError, OutputError
 from restore_utils.files.download import Answer, DownloadError, Progress, Transfer, discard, land
+from restore_utils.files.parts import part_of
 from restore_utils.restorers.checkpoint import Checkpoint, metadata, read
 
 try:
@@ -78,12 +79,12 @@ def shipped() -> Path:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restore-utils"
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "restore-utils"
 
 
 def _own() -> Path | None:
     folder = os.environ.get("RESTORE_MODELS")
-    return Path(folder).expanduser() if folder else None
+    return Path(os.path.expanduser(folder)) if folder else None
 
 
 def own_folder() -> Path:
@@ -119,8 +120,12 @@ def fetch(file: WeightFile, *, progress: Progress | None = None) -> Path:
             with _locked(target.with_name(file.name + ".lock")):
                 if not target.is_file():  # else another process has just fetched it
                     _fetch(file, target, progress)
-        except PermissionError as error:
-            raise OutputError(f"cannot write {target}: set RESTORE_MODELS to a folder that can be written") from error
+        except (DiskFullError, ModelError, OutputError):
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {target} ({error.strerror}): set RESTORE_MODELS to a folder that can be written"
+            ) from error
         path = target
     verify(path, file)
     return path
@@ -130,6 +135,12 @@ def _fetch(file: WeightFile, target: Path, progress: Progress | None) -> None:
     part = target.with_name(file.name + ".part")
     problems = []
     for url in file.urls:
+        if url.startswith("http://") and file.sha256 is None:
+            log.warning(
+                "%s is asked without encryption and no checksum is known, so anybody on the way can change the file: "
+                "use https, or add :sha256=... behind the address",
+                urllib.parse.urlsplit(url).netloc,
+            )
         log.info("fetching %s from %s", file.name, url)
         resumed = part.exists()
         look, trusted = partial(_look, url, file.size), file.sha256 is not None
@@ -239,7 +250,7 @@ def _check_pin(path: Path, digest: str) -> None:
     for folder in (path.parent, own_folder()):
         pin = folder / f"{path.name}.sha256"
         if pin.is_file():
-            pinned = pin.read_text().split()[:1]
+            pinned = pin.read_bytes()[:200].decode("ascii", "replace").split()[:1]
             if pinned != [digest]:
                 raise ModelError(
                     f"{path} has changed since its first use (its SHA-256 is {digest[:16]}...): put the first file "
@@ -288,14 +299,15 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) ->
     Raises:
         DiskFullError, OutputError: when it cannot be written.
     """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
+    path, part = Path(path), None
     try:
+        part = part_of(path)
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         save_file(plain, part, metadata={key: str(value) for key, value in about.items()})
         os.replace(part, path)
     except Exception as error:
-        part.unlink(missing_ok=True)
+        if part:
+            part.unlink(missing_ok=True)
         if "No space left" in str(error):
             raise DiskFullError(f"no space left for {path}: free some and run again") from error
         raise OutputError(f"cannot write {path}: {error}") from error

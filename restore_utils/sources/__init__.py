@@ -12,6 +12,7 @@ broken one goes on where it ended, if the server can and the file there is still
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import urllib.request
 from pathlib import Path
@@ -70,7 +71,7 @@ def fetch(
 def _local(text: str) -> Path:
     if not text:
         raise SourceError("no source given; give a path, an http or an https URL")
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # Path.expanduser raises where nobody has such a home
     if not path.exists() and not ("%" in path.name and path.parent.is_dir()):
         raise SourceError(f"{path}: no such file or folder")
     return path
