@@ -51,6 +51,13 @@ def _shot(rng: np.random.Generator, length: int, width: int, height: int):
         yield cv2.circle(frame, (int(x), int(y)), 2, (int(n % 2) * 255,) * 3, -1, cv2.LINE_AA)
 
 
+def full_part(path: Path) -> Path:
+    """In place of `part_of`: what is written goes to a disk that is full."""
+    part = path.with_name(f"{path.name}.part")
+    part.symlink_to("/dev/full")
+    return part
+
+
 @contextmanager
 def full_disk(n: int) -> Iterator[None]:
     """Writing frame n of a film fails as on a disk that is full."""

@@ -21,7 +21,7 @@ from restore_utils.media.inspect import probe
 from restore_utils.media.planes import Planar, arrays, layout
 from restore_utils.media.read import Frame, Reader
 from restore_utils.media.write import Writer, segment_info
-from tests import clips
+from tests import clips, films
 
 FFV1_FORMATS = [name for name in CODECS["ffv1"].formats if name != "gbrp"]
 
@@ -318,9 +318,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("codec", ["ffv1", "h264", "prores"])
-def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path, codec):
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path, codec, monkeypatch):
     clip = probe(clips.any_format(tmp_path / "source.mkv", "yuv420p", (160, 120), count=12))
-    (tmp_path / "a.part").symlink_to("/dev/full")
+    monkeypatch.setattr("restore_utils.media.write.part_of", films.full_part)
     with pytest.raises(DiskFullError, match="no space left") as caught:
         write(tmp_path / "a", clip, Encoding(codec))
     assert "\n" not in str(caught.value)
