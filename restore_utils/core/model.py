@@ -143,10 +143,11 @@ class Film:
 
     def after(self, model: FrameModel) -> Film:
         """The film that a model makes of this one, by its measurements."""
-        size, shots = model.out_size(*self.size), self.shots
+        (width, height), shots = self.size, self.shots
+        size, place = model.out_size(width, height), model.place(width, height)
         if size != self.size:
-            if model.place(*self.size) is None:
-                shots = _scaled_shots(shots, size[0] / self.size[0], size[1] / self.size[1])
+            if place is None:
+                shots = _scaled_shots(shots, size[0] / width, size[1] / height)
             else:  # what lies round the source's picture has become picture
                 shots = [Shot(s.first, s.stop, {k: v for k, v in s.stats.items() if k != "border"}) for s in shots]
         facts = self._facts() | {"grey": self.grey and not model.adds_color}
