@@ -12,6 +12,7 @@ Progress = Callable[[str, int, int | None], None]
 """Called as progress(what, done, total) with frames or bytes; total None where it is not known."""
 
 _BYTES = ("download", "check")
+_SECONDS = ("listen", "hear", "clean")  # of sound
 _PICTURES = ("pairs", "pictures", "stage")
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # never seconds per frame
 
@@ -20,6 +21,12 @@ class _Stopped(KeyboardInterrupt):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows of it."""
         return ["Stopped. What is finished stays: run the cell again to go on."]
+
+
+def _unit(what: str) -> str:
+    if what in _BYTES:
+        return "B"
+    return " pictures" if what.startswith(_PICTURES) else " s" if what in _SECONDS else " frames"
 
 
 @contextmanager
@@ -47,7 +54,7 @@ def text_progress() -> Iterator[Progress]:
                 desc=what,
                 total=total,
                 initial=0 if in_bytes else max(0, done - 1),
-                unit="B" if in_bytes else " pictures" if what.startswith(_PICTURES) else " frames",
+                unit=_unit(what),
                 unit_scale=in_bytes,
                 dynamic_ncols=True,
                 mininterval=0.3,

@@ -60,12 +60,23 @@ def restore(
     mask_out: Annotated[Path | None, typer.Option(help="Write a film of what was changed.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report there; beside OUT if not given.")] = None,
     force: Force = False,
+    subtitles: Annotated[
+        str, typer.Option(help="Subtitles in the result: auto, to have them heard, or a file (.json, .srt, .vtt).")
+    ] = "",
+    speech_model: Annotated[str, typer.Option(help="Which recogniser hears; see transcribe.")] = "base",
+    language: Annotated[str, typer.Option(help="The language spoken, such as en; found out if not given.")] = "",
+    sound: Annotated[
+        str, typer.Option(help="Clean the sound, too: clicks,hum,hiss,level, each with =0 to =1. Its own stays second.")
+    ] = "",
     try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
 ) -> None:
     """Restore a film. Run the same line again to go on after an interruption."""
     from restore_utils.jobs.restoration import restore_film
     from restore_utils.jobs.settings import settings_for
     from restore_utils.progress import text_progress
+    from restore_utils.speech.cleaning import parse
+    from restore_utils.speech.hearing import Hearing
+    from restore_utils.speech.tracks import SpeechSettings
 
     settings = settings_for(
         out,
@@ -81,6 +92,9 @@ def restore(
         device=device,
         mask_in=mask_in,
     )
+    speech = None
+    if subtitles or sound:
+        speech = SpeechSettings(subtitles, Hearing(speech_model, language), sound=parse(sound))
     with text_progress() as progress:
         done = restore_film(
             source,
@@ -93,6 +107,7 @@ def restore(
             report=report,
             only_worst=try_,
             force=force,
+            speech=speech,
             progress=progress,
         )
     for message in done.messages:

@@ -23,17 +23,21 @@ from restore_utils.files.parts import check_name
 from restore_utils.jobs.job import Job, Plan, open_job
 from restore_utils.jobs.plan import frame_range, out_size
 from restore_utils.jobs.settings import Settings, settings_for
-from restore_utils.jobs.store import COPIED, check_result, gone_if_empty, own_result, result_place
+from restore_utils.jobs.store import COPIED, MADE, check_result, gone_if_empty, own_result, result_place
 from restore_utils.media.encoding import check_size
 from restore_utils.media.inspect import probe
+from restore_utils.media.made import save as remember
 from restore_utils.media.mux import check_output, is_images
 from restore_utils.media.write import Encoding
 from restore_utils.progress import Progress
 from restore_utils.report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
+from restore_utils.restorers.registry import build_all
 from restore_utils.restorers.registry import models as zoo_models
 from restore_utils.scores import Scores, score
 from restore_utils.show import stack_clips
 from restore_utils.sources import fetch
+from restore_utils.speech.sound import zero_time
+from restore_utils.speech.tracks import SpeechSettings, SpeechTracks, make_tracks
 
 log = logging.getLogger("restore_utils")
 
@@ -83,6 +87,7 @@ def restore_film(
     reference: str | Path | None = None,
     only_worst: bool = False,
     force: bool = False,
+    speech: SpeechSettings | None = None,
     progress: Progress | None = None,
 ) -> Restoration:
     """Restore a film. Called again with the same arguments it goes on where it was stopped.
@@ -99,6 +104,7 @@ def restore_film(
         reference: a clean film to compare with in the report.
         force: write over what is at these places, also where this job did not make it.
         only_worst: restore only the seconds that need it most, and tell what the whole would take.
+        speech: subtitles and cleaned sound for the result.
 
     Raises:
         RestoreError: one line that says what is wrong and what to do; what is finished stays in `work`.
@@ -113,8 +119,16 @@ def restore_film(
     _check_places(out, page, Path(mask_out) if mask_out else None)
     if not out.suffix and not out.is_dir():
         log.warning("%s has no suffix: it becomes a folder of images; for a film choose .mkv, .mp4, .m4v or .mov", out)
+    if speech:
+        speech.check()
     # A wrong name, and a result that is too large, are to be said before hours of download and analysis.
-    models = settings.build(choose_device(settings.device))
+    models = build_all(
+        settings.models,
+        device=choose_device(settings.device),
+        render_factor=settings.render_factor,
+        stretch=settings.stretch,
+        mask_in=settings.mask_in,
+    )
     with gone_if_empty(work):
         if mirror:
             Mirror(work, Path(mirror)).recover(*COPIED)
@@ -131,12 +145,13 @@ def restore_film(
     with open_job(path, work, progress, mirror=Path(mirror) if mirror else None) as job:
         if only_worst:
             settings = _worst(job, settings)
-        plan = job.plan(settings, models)
+        plan = job.plan(settings)
         made = sum(len(s) for s in job.missing(plan))
         begun = time.monotonic()
         job.run(plan, progress)
         seconds = time.monotonic() - begun
-        messages = [*plan.messages, *job.assemble(out, force=force)]
+        added = _speech(job, None if only_worst else speech, progress)
+        messages = [*plan.messages, *added.messages, *job.assemble(out, force=force)]
         if mask_out:
             messages += job.assemble_masks(plan, Path(mask_out))
         if lacking := job.mirror.lacking():
@@ -161,7 +176,7 @@ def restore_film(
             scores = score(reference, out, offset=done.start_s, progress=progress and partial(progress, "score"))
         try:
             with own_result(work, page):
-                write_report(page, _report(job, plan, done, str(source), scores))
+                write_report(page, _report(job, plan, done, str(source), scores, speech, added))
         except Exception as error:  # whatever is wrong with the page, the film is whole
             log.debug("the report could not be made", exc_info=True)
             line = f"{out} itself is finished, but its report could not be made: {_why(error)}"
@@ -187,6 +202,21 @@ def _check_places(out: Path, page: Path, mask: Path | None) -> None:
     elsewhere = folder != out.absolute().parent
     if page.is_dir() or (elsewhere and not (folder.is_dir() and os.access(folder, os.W_OK))):
         raise OutputError(f"{page} cannot be written: choose another place for the report")
+
+
+def _speech(job: Job, settings: SpeechSettings | None, progress: Progress | None) -> SpeechTracks:
+    """The subtitles and the sound that a result gets; remembered, so that `assemble` has them too."""
+    place = job.folder / MADE
+    if not settings:
+        place.unlink(missing_ok=True)
+        return SpeechTracks()
+    index, zero = job.analysis.index, zero_time(job.clip.path)
+    cuts = [float(int(index.pts[first]) * index.time_base - zero) for first, _ in job.analysis.shots[1:]]
+    added = make_tracks(
+        job.clip.path, job.folder / "speech", settings, cuts=cuts, rate=job.clip.video.rate, progress=progress
+    )
+    remember(place, added.made)
+    return added
 
 
 def _worst(job: Job, settings: Settings) -> Settings:
@@ -226,7 +256,15 @@ def _clock(seconds: float) -> str:
 # ---- the report ----
 
 
-def _report(job: Job, plan: Plan, done: Restoration, source: str, scores: Scores | None) -> Report:
+def _report(
+    job: Job,
+    plan: Plan,
+    done: Restoration,
+    source: str,
+    scores: Scores | None,
+    speech: SpeechSettings | None,
+    added: SpeechTracks,
+) -> Report:
     evidence = job.evidence(plan)
     best = sorted((e for e in evidence if e.best is not None), key=lambda e: -float(e.repaired.max()))[:_PICTURES]
     pictures = [Picture(e.best, float(_time(job, e.best)), e.before, e.after, e.mask) for e in best]
@@ -246,8 +284,8 @@ def _report(job: Job, plan: Plan, done: Restoration, source: str, scores: Scores
         title=done.out.name,
         source=clip_facts(job.clip, sha256=job.content, frames=len(job.analysis.index)),
         result=result,
-        command=_command(source, done, plan.settings),
-        settings=_settings_facts(plan),
+        command=_command(source, done, plan.settings, speech),
+        settings=_settings_facts(plan) | added.facts(),
         models=_model_facts(plan),
         shots=[ShotReport(a, b) for a, b in job.analysis.shots if a < plan.stop and b > plan.first],
         series=series,
@@ -294,7 +332,7 @@ def _settings_facts(plan: Plan) -> dict[str, object]:
     }
 
 
-def _command(source: str, done: Restoration, settings: Settings) -> str:
+def _command(source: str, done: Restoration, settings: Settings, speech: SpeechSettings | None = None) -> str:
     line = ["python", "-m", "restore_utils", "restore", source, str(done.out), "--work", str(done.work)]
     for spec in settings.models:
         line += ["--model", spec]
@@ -306,6 +344,7 @@ def _command(source: str, done: Restoration, settings: Settings) -> str:
         "--crf": settings.encoding.crf,
         "--mask-in": settings.mask_in,
         "--mask-out": done.mask,
+        **(speech.options() if speech else {}),
     }
     for name, value in options.items():
         line += [] if value is None else [name, str(value)]

@@ -24,6 +24,7 @@ from restore_utils.files.parts import part_of
 from restore_utils.files.sample import sample
 from restore_utils.jobs.changes import read_seal
 from restore_utils.media.inspect import Clip, probe
+from restore_utils.media.made import load as made_tracks
 from restore_utils.media.mux import is_images, join
 from restore_utils.media.write import finish
 from restore_utils.progress import Progress
@@ -35,6 +36,10 @@ COPIED = ("job.json", "analysis.npz", "segments/*", "source/**/*")
 
 _STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int}
 _TIME = re.compile(r"-?\d{1,18}(\.\d{1,18}|/\d{1,18})?")  # a fraction of a billion digits would be worked on for hours
+
+
+MADE = "made.json"
+"""In a job's folder: the subtitles and the sound that were made for its result."""
 
 
 @contextmanager
@@ -247,7 +252,7 @@ def join_segments(
         )
     start, stop, end = map(_seconds, plan["span"])
     with own_result(folder, result_place(out)):
-        return join(files, clip, out, start=start, stop=stop, end=end)
+        return join(files, clip, out, start=start, stop=stop, end=end, made=made_tracks(folder / MADE))
 
 
 def result_place(out: Path) -> Path:

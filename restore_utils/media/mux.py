@@ -61,6 +61,20 @@ def check_output(out: str | Path, clip: Clip, encoding: Encoding) -> None:
         return
     if encoding.codec in _IMAGE_CODECS:
         raise OutputError(f"{encoding.codec} makes images: give a folder, or a pattern such as frame_%05d.png")
+    check_place(out, clip)
+    fitting = [suffix for suffix in _MUXERS if _takes(suffix, encoding.codec)]
+    if out.suffix.lower() not in fitting:
+        raise OutputError(f"{out.suffix} does not take {encoding.codec}: choose one of {', '.join(fitting)}")
+
+
+def check_place(out: Path, clip: Clip) -> None:
+    """Whether a film can be written at OUT.
+
+    Raises:
+        OutputError: it is the source, names no container, or lies where nothing can be written.
+    """
+    if out.exists() and clip.path.exists() and out.samefile(clip.path):
+        raise OutputError(f"{out} is the source itself: choose another name for the result")
     if out.suffix.lower() not in _MUXERS:
         known = ", ".join(sorted(_MUXERS))
         raise OutputError(f"{out.name}: {out.suffix} is no container that can be written; choose one of {known}")
@@ -70,9 +84,16 @@ def check_output(out: str | Path, clip: Clip, encoding: Encoding) -> None:
         raise OutputError(f"{out.absolute().parent} does not exist: make the folder, or choose another")
     if not os.access(out.absolute().parent, os.W_OK):
         raise OutputError(f"{out.absolute().parent} may not be written to: choose another folder")
-    fitting = [suffix for suffix in _MUXERS if _takes(suffix, encoding.codec)]
-    if out.suffix.lower() not in fitting:
-        raise OutputError(f"{out.suffix} does not take {encoding.codec}: choose one of {', '.join(fitting)}")
+
+
+def is_film(out: Path) -> bool:
+    """Whether a name ends as that of a container that can be written."""
+    return out.suffix.lower() in _MUXERS
+
+
+def muxer_of(out: Path) -> str:
+    """FFmpeg's name of the container that the suffix names."""
+    return _MUXERS[out.suffix.lower()]
 
 
 def _takes(suffix: str, codec: str) -> bool:
@@ -175,7 +196,7 @@ def _mux(
     messages = _late(clip, span)
     with contextlib.ExitStack() as stack:
         stack.enter_context(writing(part))
-        container = av.open(url(part), "w", format=muxer, container_options=_options(muxer, infos[0].time_base))
+        container = av.open(url(part), "w", format=muxer, container_options=muxer_options(muxer, infos[0].time_base))
         try:
             template = stack.enter_context(av.open(url(segments[0]))).streams.video[0]
             stream = _add_picture(container, template, infos[0], muxer)
@@ -191,7 +212,7 @@ def _mux(
                 before = len(container.streams)
                 sources += tracks.carry(container, clip, span, muxer, stack, messages)
                 prefer(list(container.streams)[before:], made)
-                _describe(container, clip, span, messages)
+                describe(container, clip, span, messages)
             sources += put_in(container, last, clip, span, muxer, stack, messages)
             for timed in heapq.merge(*sources, key=lambda timed: timed.time):
                 container.mux(timed.packet)
@@ -222,7 +243,8 @@ def _ticks(time: Fraction | None, info: SegmentInfo) -> int | None:
     return None if time is None else round(time / info.time_base)
 
 
-def _options(muxer: str, time_base: Fraction) -> dict[str, str]:
+def muxer_options(muxer: str, time_base: Fraction) -> dict[str, str]:
+    """What FFmpeg is told of how to write a container, for a picture of this time base."""
     options = {"max_interleave_delta": str(_SECOND)}
     if muxer == "matroska":
         return options | {"avoid_negative_ts": "disabled", "write_crc32": "0"}
@@ -352,7 +374,7 @@ def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:
                 yield packet, info.first + int(ticks)
 
 
-def _describe(container: av.container.OutputContainer, clip: Clip, span: Span, messages: list[str]) -> None:
+def describe(container: av.container.OutputContainer, clip: Clip, span: Span, messages: list[str]) -> None:
     """Titles and chapters."""
     container.metadata.update(_metadata(clip.metadata, clip, span, messages))
     chapters = []

@@ -121,7 +121,7 @@ def carrier_of(
     if cover and muxer == "matroska":
         _attach(container, stream, clip)
         return None
-    if _takes(muxer, stream):
+    if takes(muxer, stream):
         out = container.add_stream_from_template(stream, opaque=True)
         carrier: Carrier | None = None if track.kind == "attachment" else Copy(stream, out, span, muxer)
     elif track.kind == "audio" and stream.codec_context is not None:
@@ -129,7 +129,7 @@ def carrier_of(
         if out is None:
             messages.append(f"{name(track)} is left out: neither it nor its sound encoded again fits into {suffix}")
             return None
-        advice = "; .mkv keeps it" if muxer != "matroska" and _takes("matroska", stream) else ""
+        advice = "; .mkv keeps it" if muxer != "matroska" and takes("matroska", stream) else ""
         messages.append(f"{name(track)}: {suffix} does not take it, encoded again as {out.name}{advice}")
         carrier = Recode(stream, out, span)
     elif track.kind == "subtitle" and track.codec in _TEXT_CODECS and muxer in TEXT_CODEC:
@@ -155,7 +155,7 @@ def _attach(container: av.container.OutputContainer, stream: av.VideoStream, cli
     container.add_attachment(called, f"image/{kind}", bytes(cover))
 
 
-def _takes(muxer: str, stream: av.stream.Stream) -> bool:
+def takes(muxer: str, stream: av.stream.Stream) -> bool:
     """Whether the container writes a header with such a stream; what a muxer claims to take is not always so."""
     try:
         with av.open(os.devnull, "w", format=muxer) as trial:

@@ -50,10 +50,18 @@ def check_place(path: Path) -> None:
         raise OutputError(f"{path.absolute().parent} does not exist: make the folder, or choose another")
 
 
-def write(path: Path, transcript: Transcript, rules: Rules | None = None, *, shift: float = 0.0) -> list[Cue]:
+def write(
+    path: Path,
+    transcript: Transcript,
+    rules: Rules | None = None,
+    *,
+    cues: Sequence[Cue] | None = None,
+    shift: float = 0.0,
+) -> list[Cue]:
     """Write a transcript in the format that the suffix names, whole or not at all.
 
     Args:
+        cues: its subtitles, where there are some already; made by the rules if not.
         shift: seconds to take off all times; what lies before 0 then is left out. Not of JSON, which keeps the film's.
 
     Returns:
@@ -61,7 +69,7 @@ def write(path: Path, transcript: Transcript, rules: Rules | None = None, *, shi
     """
     check_place(path)
     rules = rules or Rules()
-    cues = moved(make_cues(transcript.passages, rules), shift)
+    cues = moved(make_cues(transcript.passages, rules) if cues is None else cues, shift)
     suffix = path.suffix.lower()
     if suffix == ".json":
         transcript.save(path)
@@ -194,6 +202,11 @@ def _ass_clock(seconds: float) -> str:
 
 
 # ---- what others wrote ----
+
+
+def cues_of(path: Path) -> list[Cue] | None:
+    """The subtitles of a file of subtitles, as they are; None of a transcript, which has none yet."""
+    return None if path.suffix.lower() == ".json" else read_cues(path)
 
 
 def read(path: Path) -> Transcript:

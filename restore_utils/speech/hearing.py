@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from restore_utils.errors import OptionError
+from restore_utils.progress import Progress
 from restore_utils.speech.activity import Span, find_speech, pieces
 from restore_utils.speech.language import Vote, places, short_code, vote
 from restore_utils.speech.recogniser import DEFAULT, Recogniser
-from restore_utils.speech.sound import RATE, Track, choose_track, listen, tracks, zero_time
+from restore_utils.speech.sound import RATE, Track, choose_track, listen, sound_seconds, tracks, zero_time
 from restore_utils.speech.transcript import LeftOut, Passage, Transcript, Word
 
-Progress = Callable[[str, int, int | None], None]
 _HEARD = "heard.jsonl"
 
 
@@ -69,7 +69,7 @@ def transcribe(
         return Transcript(**about, messages=(f"{source.name} has no sound: there is nothing to hear",))
     messages = [f"heard: {track}, of {len(found)}"] if len(found) > 1 else []
     about["track"] = track.number
-    total = _duration(source)
+    total = sound_seconds(source)
     tell = progress and (lambda done: progress("listen", int(done), None if total is None else max(total, int(done))))
     speech, duration = find_speech(listen(source, track.number), tell)
     if not speech:
@@ -92,13 +92,6 @@ def transcribe(
         messages=tuple(messages),
         **about,
     )
-
-
-def _duration(source: Path) -> int | None:
-    from restore_utils.media.container import open_film
-
-    with open_film(source) as container:
-        return int(container.duration / 1e6) if container.duration else None
 
 
 def _check(settings: Hearing, recogniser: Recogniser) -> None:

@@ -90,4 +90,5 @@ def vote(answers: Sequence[Mapping[str, float]], lengths: Sequence[float], tag: 
                 code, shares, (), (f"the language is not clear ({told}): {code}, as the film's sound is tagged",)
             )
         return Vote(main, shares, (), (f"the language is not clear ({told}): if {main} is wrong, give --language",))
-    return Vote(main, shares, (), (f"language: {main} ({told}, heard at {len(answers)} places)",))
+    count = f"{len(answers)} place" + "s" * (len(answers) > 1)
+    return Vote(main, shares, (), (f"language: {main} ({told}, heard at {count})",))

@@ -31,6 +31,8 @@ class Track:
     codec: str
     rate: int
     channels: int
+    layout: str
+    """FFmpeg's name of the channels: mono, stereo, 5.1."""
     language: str
     """As the film tags it; "" where it does not."""
     title: str
@@ -54,6 +56,7 @@ def tracks(path: Path) -> tuple[Track, ...]:
                 stream.codec_context.name,
                 stream.codec_context.sample_rate,
                 stream.codec_context.layout.nb_channels,
+                _layout(stream),
                 (legible(stream.metadata).get("language") or "").replace("und", ""),
                 legible(stream.metadata).get("title") or "",
                 bool(stream.disposition & av.stream.Disposition.default),
@@ -93,8 +96,20 @@ def zero_time(path: Path) -> Fraction:
         return Fraction(container.start_time or 0, av.time_base)
 
 
+def sound_seconds(source: Path) -> int | None:
+    """How long a film is, in whole seconds, as its header says; None where it does not."""
+    with open_film(source) as container:
+        return int(container.duration / 1e6) if container.duration else None
+
+
 def listen(
-    path: Path, track: int = 1, *, rate: int = RATE, start: float = 0, stop: float | None = None
+    path: Path,
+    track: int = 1,
+    *,
+    rate: int = RATE,
+    layout: str = "mono",
+    start: float = 0,
+    stop: float | None = None,
 ) -> Iterator[np.ndarray]:
     """Samples of a sound track from `start` on, at most a tenth of a second or so at a time.
 
@@ -105,10 +120,11 @@ def listen(
         path: the film.
         track: counted from 1.
         rate: samples a second wanted.
+        layout: FFmpeg's name of the channels wanted; the film's are mixed to these.
         start, stop: seconds after the film's zero_time; None for the end of the sound.
 
     Returns:
-        float32 (n,) in [-1, 1]: all channels mixed to one.
+        float32 (n,) in [-1, 1] of one channel, (n, channels) of several.
 
     Raises:
         SourceError: the film cannot be read or has no such track.
@@ -123,8 +139,8 @@ def listen(
         if start > _PREROLL_S and not mover:  # what moves packets counts them from the beginning of the file
             container.seek(int((zero + Fraction(start) - Fraction(_PREROLL_S)) * av.time_base))
         last = None if stop is None else round((stop - start) * rate)
-        done = 0
-        for time, samples in _runs(container, stream, mover, rate):
+        channels, done = av.AudioLayout(layout).nb_channels, 0
+        for time, samples in _runs(container, stream, mover, rate, layout):
             at = round((time - zero - Fraction(start)) * rate)
             if at < done:
                 samples = samples[done - at :]
@@ -132,7 +148,7 @@ def listen(
                 silence = min(at - done, rate, *(() if last is None else (last - done,)))
                 if silence <= 0:
                     return
-                yield np.zeros(silence, np.float32)
+                yield np.zeros((silence, channels) if channels > 1 else silence, np.float32)
                 done += silence
             if last is not None:
                 samples = samples[: last - done]
@@ -154,7 +170,7 @@ def _clock(path: Path, container: av.container.InputContainer) -> Timeline:
 
 
 def _runs(
-    container: av.container.InputContainer, stream: av.AudioStream, mover: Mover, rate: int
+    container: av.container.InputContainer, stream: av.AudioStream, mover: Mover, rate: int, layout: str
 ) -> Iterator[tuple[Fraction, np.ndarray]]:
     """Pieces of sound in one channel with their times: of one resampler as long as time stamps follow one another."""
     resampler, begin, count, expected = None, Fraction(0), 0, Fraction(0)
@@ -167,7 +183,7 @@ def _runs(
                 count += len(samples)
             resampler = None
         if resampler is None:
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+            resampler = av.AudioResampler(format="flt", layout=layout, rate=rate)
             begin, count, expected = time, 0, time
         expected += length
         frame.pts = None
@@ -180,11 +196,16 @@ def _runs(
             count += len(samples)
 
 
+def _layout(stream: av.AudioStream) -> str:
+    """The channels by name, also where the film says only how many there are."""
+    layout = stream.codec_context.layout
+    return _LAYOUTS.get(layout.nb_channels, "mono") if layout.name.endswith("channels") else layout.name
+
+
 def _frames(container: av.container.InputContainer, stream: av.AudioStream, mover: Mover) -> Iterator[av.AudioFrame]:
     """What can be decoded; a damaged packet leaves a gap in the times of the others."""
-    layout = stream.codec_context.layout
-    if layout.name.endswith("channels") and layout.nb_channels in _LAYOUTS:  # says how many, not which is which
-        stream.codec_context.layout = _LAYOUTS[layout.nb_channels]
+    if stream.codec_context.layout.name != (layout := _layout(stream)):
+        stream.codec_context.layout = layout
     try:
         for packet in container.demux(stream):
             mover(packet)
@@ -199,6 +220,8 @@ def _frames(container: av.container.InputContainer, stream: av.AudioStream, move
 def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> Iterator[np.ndarray]:
     try:
         for out in resampler.resample(frame):
-            yield out.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+            channels = out.layout.nb_channels
+            shape = (-1, channels) if channels > 1 else -1
+            yield out.to_ndarray().reshape(shape).astype(np.float32, copy=False)
     except (av.FFmpegError, ValueError):  # the track changes its format half-way
         return

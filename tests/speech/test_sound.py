@@ -53,7 +53,7 @@ def test_tracks_are_chosen_by_number_or_language_and_the_default_one_else(tmp_pa
     with pytest.raises(OptionError, match=r"no sound track 'fra': there is sound track 1 .*; sound track 2 \(ger"):
         choose_track(found, "fra")
     assert choose_track([]) is None
-    default = [Track(1, "aac", 48000, 2, "", "", False), Track(2, "aac", 48000, 2, "", "", True)]
+    default = [Track(1, "aac", 48000, 2, "stereo", "", "", False), Track(2, "aac", 48000, 2, "stereo", "", "", True)]
     assert choose_track(default).number == 2
     with pytest.raises(SourceError, match="no sound track 3"):
         samples(path, track=3)

@@ -1,0 +1,208 @@
+"""A film and its words or its sound, from end to end: what the command line and the notebook call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from restore_utils.errors import OptionError, OutputError, SourceError
+from restore_utils.media.clip import Clip
+from restore_utils.media.inspect import probe
+from restore_utils.media.mux import check_place, is_film
+from restore_utils.media.remux import add_tracks
+from restore_utils.progress import Progress
+from restore_utils.speech import formats
+from restore_utils.speech.activity import find_speech
+from restore_utils.speech.align import align
+from restore_utils.speech.cleaning import Cleaning, SoundFacts, clean, measure
+from restore_utils.speech.cues import Cue, Rules, make_cues
+from restore_utils.speech.hearing import Hearing, transcribe
+from restore_utils.speech.preview import burn
+from restore_utils.speech.shots import cut_times
+from restore_utils.speech.sound import Track, choose_track, listen, tracks, zero_time
+from restore_utils.speech.tracks import sound_track, subtitle_track
+from restore_utils.speech.transcript import Transcript
+
+_WRITTEN = (".json", ".srt", ".vtt")
+
+
+@dataclass(frozen=True)
+class Transcribed:
+    """What came of it."""
+
+    out: Path
+    transcript: Transcript
+    cues: list[Cue]
+    messages: tuple[str, ...]
+
+    def __str__(self) -> str:
+        words = sum(len(passage.words) for passage in self.transcript.passages)
+        return f"{self.out} is ready: {len(self.cues)} subtitles, {words} words"
+
+
+def write_transcript(
+    source: Path,
+    out: Path,
+    hearing: Hearing | None = None,
+    *,
+    characters: int = 42,
+    speed: float = 17.0,
+    sdh: bool = False,
+    snap: bool = True,
+    given: Path | None = None,
+    start: float = 0.0,
+    preview: Path | None = None,
+    preview_at: float | None = None,
+    work: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Transcribed:
+    """Write what is said in a film: a file of subtitles or text, or the film with the subtitles in it.
+
+    Args:
+        source: the film, or a transcript or subtitles, which are written in the other format.
+        out: its suffix names the format.
+        characters, speed, sdh: see cues.Rules.
+        snap: whether the film's cuts are looked for.
+        given: a transcript or subtitles of this film; nothing is heard then.
+        start: seconds that are left out at the beginning of the film that the subtitles are for.
+        preview: a clip of ten seconds with the subtitles burnt in.
+        work: OUT.job if not given.
+        force: write over what is at OUT.
+
+    Raises:
+        RestoreError: one line that says what is wrong and what to do.
+    """
+    hearing = hearing or Hearing()
+    rules = Rules(characters=characters, speed=speed, sdh=sdh)
+    text_source = source.suffix.lower() in _WRITTEN
+    if text_source and (is_film(out) or preview):
+        raise OptionError(f"{source.name} is no film: give the film, and this with --subtitles")
+    clip = None if text_source else _probe(source)
+    if is_film(out):
+        check_place(out, clip or probe(source))
+    else:
+        formats.check_place(out)
+    _check_free(out, source, force)
+    work = work or out.with_name(f"{out.name}.job")
+    cues = None
+    if text_source or given:
+        transcript, cues = formats.read(given or source), formats.cues_of(given or source)
+    else:
+        transcript = transcribe(source, hearing, work=work, progress=progress)
+        if transcript.passages:
+            work.mkdir(parents=True, exist_ok=True)
+            transcript.save(work / "transcript.json")
+    if clip is not None:
+        rules = replace(rules, rate=float(clip.video.rate))
+        if snap and cues is None and transcript.passages and out.suffix.lower() not in (".json", ".txt"):
+            rules = replace(rules, cuts=cut_times(source, progress))
+    messages = list(transcript.messages)
+    if is_film(out):
+        cues = make_cues(transcript.passages, rules) if cues is None else cues
+        track = subtitle_track(cues, transcript, zero_time(source), rules, heard=given is None)
+        messages += add_tracks(clip, out, [track])
+    else:
+        cues = formats.write(out, transcript, rules, cues=cues, shift=start)
+    if preview and cues:
+        burn(source, cues, preview, start=max(0.0, cues[0].start - 0.5) if preview_at is None else preview_at)
+    elif preview:
+        messages.append("no preview is made: there are no subtitles")
+    return Transcribed(out, transcript, cues, tuple(messages))
+
+
+def _check_free(out: Path, source: Path, force: bool) -> None:
+    if out.exists() and source.exists() and out.samefile(source):
+        raise OutputError(f"{out} is the source itself: choose another name for the result")
+    if out.exists() and not force:
+        raise OutputError(f"{out} is there already: choose another name, or write over it with --force")
+
+
+def _probe(source: Path) -> Clip | None:
+    """The film, or None of sound without a picture."""
+    try:
+        return probe(source)
+    except SourceError:
+        if tracks(source):
+            return None
+        raise
+
+
+def align_file(
+    subtitles: Path,
+    source: Path,
+    out: Path,
+    hearing: Hearing | None = None,
+    *,
+    work: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> str:
+    """Write subtitles in step with a film; returns what was done to them.
+
+    Raises:
+        OptionError: they are not those of this film, or nobody speaks in it.
+    """
+    formats.check_place(out)
+    _check_free(out, source, force)
+    if out.suffix.lower() not in (".srt", ".vtt", ".ass"):
+        raise OptionError(f"{out.name}: give a name that ends in .srt, .vtt or .ass")
+    cues = formats.read_cues(subtitles)
+    if not cues:
+        raise OptionError(f"{subtitles.name} has no subtitles in it")
+    hearing = hearing or Hearing()
+    heard = transcribe(source, hearing, work=work or out.with_name(f"{out.name}.job"), progress=progress)
+    if not heard.passages:
+        raise OptionError(f"{heard.messages[-1]}; nothing can be aligned")
+    speech, _ = find_speech(listen(source, heard.track))
+    found = align(cues, heard.passages, speech)
+    if found is None:
+        raise OptionError(f"{subtitles.name} does not fit {source.name}: neither its words nor its pauses are in it")
+    makers = {".srt": formats.srt, ".vtt": formats.vtt, ".ass": formats.ass}
+    formats.write_whole(out, makers[out.suffix.lower()](found.cues))
+    return str(found)
+
+
+def sound_facts(source: Path, wanted: str = "") -> SoundFacts:
+    """What is measured of a film's sound.
+
+    Raises:
+        OptionError: it has none.
+    """
+    track = _sound_of(source, wanted)
+    return measure(listen(source, track.number, rate=track.rate, layout=track.layout), track.rate, track.channels)
+
+
+def clean_sound(
+    source: Path,
+    out: Path,
+    choice: Cleaning,
+    *,
+    track: str = "",
+    work: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Write a film with its sound cleaned, the original as a second track; returns what there is to be said.
+
+    Raises:
+        OptionError: nothing is chosen, or there is no sound.
+    """
+    if not choice:
+        raise OptionError("nothing is to be cleaned: choose among clicks, hum, hiss and level")
+    clip = probe(source)
+    check_place(out, clip)
+    _check_free(out, source, force)
+    found = _sound_of(source, track)
+    done = clean(source, found, choice, work or out.with_name(f"{out.name}.job"), progress)
+    # The cleaned track counts from the film's zero; tracks that are put in have the source's time stamps.
+    made = sound_track(done, choice, found.language)
+    messages = add_tracks(clip, out, [made])
+    return [*done.messages, f"before: {done.before}", f"after: {done.after}", *messages]
+
+
+def _sound_of(source: Path, wanted: str) -> Track:
+    track = choose_track(tracks(source), wanted)
+    if track is None:
+        raise OptionError(f"{source.name} has no sound")
+    return track
