@@ -63,10 +63,10 @@ def full_disk(n: int) -> Iterator[None]:
     """Writing frame n of a film fails as on a disk that is full."""
     write = Writer.write
 
-    def full(self, source, rgb, mask=None):
+    def full(self, source, *masked):
         if source.n == n:
             raise DiskFullError("no space left: free some and run again")
-        write(self, source, rgb, mask)
+        write(self, source, *masked)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Writer, "write", full)

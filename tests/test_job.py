@@ -65,10 +65,10 @@ def test_the_film_does_not_depend_on_its_pieces(film, tmp_path, undisturbed, mon
     encoded: dict[int, str] = {}
     write = Writer.write
 
-    def spy(self, source, rgb, mask=None):
+    def spy(self, source, rgb, mask, *more):
         given = hashlib.sha256(rgb.tobytes() + (b"" if mask is None else mask.tobytes())).hexdigest()
         assert encoded.setdefault(source.n, given) == given
-        write(self, source, rgb, mask)
+        write(self, source, rgb, mask, *more)
 
     monkeypatch.setattr(Writer, "write", spy)
     assert len(undisturbed) == FRAMES

@@ -174,8 +174,95 @@ def test_a_gray_source_stays_gray_unless_colour_is_what_is_wanted(tmp_path, code
     write(tmp_path / "segment", clip, Encoding(codec), lambda frame: (tinted, None))
     middle = 512 if codec == "prores" else 128
     assert all((chroma == middle).all() for frame in planes(tmp_path / "segment") for chroma in frame[1:])
-    write(tmp_path / "segment", clip, Encoding(codec), lambda frame: (tinted, None), adds_colour=True)
+    write(tmp_path / "segment", clip, Encoding(codec), lambda frame: (tinted, None), adds_color=True)
     assert all(np.abs(frame[2] / middle - 1).min() > 0.1 for frame in planes(tmp_path / "segment"))
+
+
+KINDS = [(f, full) for f in ("gray", "gray10le", "yuv420p", "yuv422p10le") for full in (False, True)]
+KINDS += [("gbrp10le", True)]
+
+
+def noisy(tmp_path: Path, pixel_format: str, full: bool, size: tuple[int, int]) -> tuple[Clip, list[list[np.ndarray]]]:
+    """A clip of noise and its samples."""
+    frames = [clips.noise(n, *size, pixel_format) for n in range(2)]
+    for frame in frames:
+        frame.color_range = 2 if full else 1
+    path = clips.write(tmp_path / "source.mkv", frames, codec="ffv1", options={"slices": "1", "level": "3"})
+    clip = probe(path)
+    assert clip.video.pixel_format == pixel_format
+    assert clip.video.colour.range == (2 if full else 1)
+    return clip, planes(path)
+
+
+@pytest.mark.parametrize(("pixel_format", "full"), KINDS)
+def test_luma_of_a_result_in_other_colours_is_the_source_s_own(tmp_path, pixel_format, full):
+    clip, own = noisy(tmp_path, pixel_format, full, (64, 48))
+    tint = np.stack([np.full((48, 64), level, np.float32) for level in (0.7, 0.5, 0.2)])
+    untouched, everywhere = np.zeros((48, 64), np.float32), np.ones((48, 64), np.float32)
+    change = {"adds_color": True}
+    write(tmp_path / "segment", clip, Encoding("ffv1"), lambda frame: (tint, untouched, everywhere), **change)
+    made = planes(tmp_path / "segment")
+    form = layout(pixel_format)
+    info = segment_info(tmp_path / "segment")
+    assert info.range == clip.video.colour.range
+    if form.kind == "gray":
+        assert info.matrix == 6  # what chroma was made by is said
+        assert probe(tmp_path / "segment").video.pixel_format == ("yuv420p" if form.bits == 8 else "yuv420p10le")
+    for before, after in zip(own, made, strict=True):
+        if form.kind == "rgb":  # luma has no samples of its own there
+            assert not np.array_equal(before[0], after[0])
+            continue
+        assert np.array_equal(before[0], after[0])
+        assert after[1].mean() < 0.45 * (1 << form.bits)
+        assert after[2].mean() > 0.55 * (1 << form.bits)
+    # Where a model healed a place before, luma is as the frames say there, and nowhere else.
+    healed = untouched.copy()
+    healed[10:20, 30:40] = 1
+    write(tmp_path / "segment", clip, Encoding("ffv1"), lambda frame: (tint, healed, everywhere), **change)
+    for before, after in zip(own, planes(tmp_path / "segment"), strict=True):
+        if form.kind != "rgb":
+            assert np.array_equal(before[0][healed == 0], after[0][healed == 0])
+            assert np.ptp(after[0][healed == 1]) == 0
+    # Chroma that was not touched is the source's, neutral where it had none.
+    half = everywhere.copy()
+    half[:, :32] = 0
+    write(tmp_path / "segment", clip, Encoding("ffv1"), lambda frame: (tint, untouched, half), **change)
+    for before, after in zip(own, planes(tmp_path / "segment"), strict=True):
+        for n, plane in enumerate(after):
+            left = plane[:, : plane.shape[1] // 2]
+            wanted = before[n][:, : left.shape[1]] if n < len(before) else np.full_like(left, 1 << (form.bits - 1))
+            assert np.array_equal(left, wanted)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (16, 6), (20, 2), (22, 16)])
+@pytest.mark.parametrize("size", [(64, 48), (61, 35)])
+@pytest.mark.parametrize(("pixel_format", "full"), [*KINDS, ("yuv411p", False), ("yuv444p", True)])
+def test_the_source_lies_in_a_larger_result_sample_for_sample(tmp_path, pixel_format, full, size, place):
+    clip, own = noisy(tmp_path, pixel_format, full, size)
+    width, height = 90, 66
+    around = np.stack([np.full((height, width), level, np.float32) for level in (0.7, 0.5, 0.2)])
+    mask = np.ones((height, width), np.float32)
+    left, top = place
+    mask[top : top + size[1], left : left + size[0]] = 0
+    with (
+        Reader(clip) as reader,
+        Writer(tmp_path / "segment", clip, Encoding("ffv1"), width, height, place=place) as writer,
+    ):
+        for frame in reader:
+            writer.write(frame, around, mask)
+    form = layout(pixel_format)
+    assert probe(tmp_path / "segment").video.pixel_format == pixel_format
+    for before, after in zip(own, planes(tmp_path / "segment"), strict=True):
+        for n, (samples, plane) in enumerate(zip(before, after, strict=True)):
+            across, down = (form.across, form.down) if n else (1, 1)
+            if left % across or top % down:
+                continue
+            rows, columns = size[1] // down, size[0] // across  # of pixels that are wholly the source's
+            x, y = left // across, top // down
+            assert np.array_equal(plane[y : y + rows, x : x + columns], samples[:rows, :columns])
+            outside = np.ones(plane.shape, bool)
+            outside[y : y + samples.shape[0], x : x + samples.shape[1]] = False
+            assert len(np.unique(plane[outside])) == 1
 
 
 def test_conversion_plane_by_plane_scales_bits_exactly_and_leaves_luma_alone():

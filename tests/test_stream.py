@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from restore_utils.core.adapters import chunked, per_frame, window_indices, windowed
-from restore_utils.core.model import FrameModel, Result
+from restore_utils.core.model import Film, FrameModel, Result
 from restore_utils.core.runner import RunSize, restore
 from restore_utils.core.testing import check_model, film, run, shots_of, stacked, stream_of
 from restore_utils.core.tiles import tiled
@@ -135,7 +135,8 @@ def test_chain_reads_only_the_context_it_needs():
         yield from stream_of(frames)(first, stop)
 
     models = [mean_of_three(), mean_of_three()]
-    list(restore(source, models, shots_of(frames), start=16, stop=24, sizes=[RunSize(1), RunSize(8)]))
+    seen = Film(shots_of(frames), size=(16, 16))
+    list(restore(source, models, seen, start=16, stop=24, sizes=[RunSize(1), RunSize(8)]))
     assert asked == [(14, 26)]
 
 
@@ -218,7 +219,7 @@ def test_tiles_equal_the_whole_picture():
         return torch.nn.functional.conv2d(x, kernel, padding=4), None
 
     whole, _ = blur(picture)
-    parts, _ = tiled(blur, picture, tile=64, reach=4)
+    parts = tiled(blur, picture, tile=64, reach=4).frames
     assert float((whole - parts).abs().max()) < 1e-5
     model = per_frame(lambda x: blur(x)[0], reach=4, multiple_of=8)
     frames = film(3, 150, 111)

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore_utils.core.model import FrameModel, Frames, Result, Shot
+from restore_utils.core.model import Film, FrameModel, Frames, Result, Shot, name_of
 from restore_utils.core.tiles import smallest_tile, tiled
 from restore_utils.errors import ModelError, OutOfMemoryError, SourceError
 
 log = logging.getLogger(__name__)
 
-_UNTOUCHED = torch.zeros(())  # mask of a frame of the source, whatever its size
+_UNTOUCHED = torch.zeros(())  # mask of a frame of the source, whatever its size: a single 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RunSize:
 def restore(
     frames: Frames,
     models: Sequence[FrameModel],
-    shots: Sequence[Shot],
+    shots: Sequence[Shot] | Film,
     *,
     start: int,
     stop: int,
@@ -53,7 +53,8 @@ def restore(
 
     Args:
         frames: opens a stream of source frames, each (3, H, W), on any device.
-        shots: in order and without gaps, at least over [start, stop).
+        shots: in order and without gaps, at least over [start, stop); or the film that they belong to, whose size and
+            colours are known then.
         sizes: one for each model; by default eight whole frames.
 
     Raises:
@@ -66,33 +67,53 @@ def restore(
     def source(first: int, stop: int) -> Iterator[Result]:
         with closing(frames(first, stop)) as stream:
             for frame in stream:
-                yield Result(frame[None].to(device), _UNTOUCHED)
+                yield Result(frame[None], _UNTOUCHED)
 
+    seen = shots if isinstance(shots, Film) else Film(shots, first=start, stop=stop)
+    film = seen.given_by(frames)
+    stages: list[_Stage] = []
     for model, size in zip(models, sizes, strict=True):
-        source = _Stage(model, source, shots, size)
-    with closing(source(start, stop)) as results:
-        for result in results:
-            mask = result.mask
-            if mask is _UNTOUCHED:  # no model in the chain
-                mask = result.frames.new_zeros(1, 1, *result.frames.shape[-2:])
-            yield Result(result.frames, mask)
+        if stages:
+            film = stages[-1].film.after(stages[-1].model)
+        stages.append(_Stage(model, stages[-1] if stages else source, film, size, torch.device(device)))
+    try:
+        with closing((stages[-1] if stages else source)(start, stop)) as results:
+            for result in results:
+                if result.mask is not None and not result.mask.ndim:  # no model in the chain
+                    result = result._replace(mask=result.frames.new_zeros(1, 1, *result.frames.shape[-2:]))
+                yield result
+    finally:
+        for stage in stages:
+            stage.film.forget()
 
 
 class _Stage:
     """One model on a stream of results; called with a range it is itself such a stream."""
 
     def __init__(
-        self, model: FrameModel, source: Callable[[int, int], Iterator[Result]], shots: Sequence[Shot], size: RunSize
+        self,
+        model: FrameModel,
+        source: Callable[[int, int], Iterator[Result]],
+        film: Film,
+        size: RunSize,
+        device: torch.device,
     ) -> None:
         self.model, self.source, self.tile = model, source, size.tile
         self.length = model.grid or size.length
         self.piece = self.length  # frames answered for at once: shrinks when memory runs out
-        self.shots = [replace(shot, source=self._input, _peeked=OrderedDict()) for shot in shots]
+        self.device = torch.device("cpu") if model.on_host else device
+        self.film = film.given_by(self._input)
 
     def _input(self, first: int, stop: int) -> Iterator[Tensor]:
-        with closing(self.source(first, stop)) as results:
+        with closing(self._results(first, stop)) as results:
             for result in results:
                 yield result.frames[0]
+
+    def _results(self, first: int, stop: int) -> Iterator[Result]:
+        """What the stage before answers, on the device of this one."""
+        with closing(self.source(first, stop)) as results:
+            for result in results:
+                yield Result(*(part if part is None else part.to(self.device) for part in result))
 
     def __call__(self, start: int, stop: int) -> Iterator[Result]:
         cells = self._cells(start, stop)
@@ -103,7 +124,7 @@ class _Stage:
         tail = min(last_shot.stop, last_hi + self.model.after)
         window: deque[Result] = deque()
         opened, state = None, None
-        with closing(self.source(head, tail)) as stream:
+        with closing(self._results(head, tail)) as stream:
             for shot, lo, hi in cells:
                 at, end = max(shot.first, lo - self.model.before), min(shot.stop, hi + self.model.after)
                 while head < at:
@@ -121,15 +142,26 @@ class _Stage:
                     opened, state = shot, self.model.open(shot)
                 answer = self._answer(torch.cat([r.frames for r in window]), at, lo, hi, state)
                 for n in range(max(lo, start), min(hi, stop)):
-                    mask = None if answer.mask is None else answer.mask[n - lo : n - lo + 1]
-                    changed = _union(window[n - at].mask, mask, answer.frames)
-                    yield Result(answer.frames[n - lo : n - lo + 1], changed)
+                    one = Result(*(part if part is None else part[n - lo : n - lo + 1] for part in answer))
+                    yield self._joined(window[n - at], one)
                 del answer
+
+    def _joined(self, earlier: Result, later: Result) -> Result:
+        """What this model answered for a frame, with the masks of all models so far."""
+        height, width = earlier.frames.shape[-2:]
+        place = None if later.frames.shape == earlier.frames.shape else self.model.place(width, height)
+        luma = _union(earlier.mask, later.mask, later.frames, place)
+        if earlier.chroma_mask is None and later.chroma_mask is None:
+            return Result(later.frames, luma)
+        chroma = _union(_of_chroma(earlier), _of_chroma(later), later.frames, place)
+        if chroma is None and luma is not None:
+            chroma = torch.ones_like(luma)
+        return Result(later.frames, luma, chroma)
 
     def _cells(self, start: int, stop: int) -> list[tuple[Shot, int, int]]:
         """The runs that answer for [start, stop): on a fixed grid in each shot, wherever start and stop lie."""
         cells = []
-        for shot in self.shots:
+        for shot in self.film.shots:
             first, last = max(start, shot.first), min(stop, shot.stop)
             if first < last:
                 lo = shot.first + (first - shot.first) // self.length * self.length
@@ -144,10 +176,7 @@ class _Stage:
                 pieces = [self._call(run, at, a, b, state) for a, b in pairwise(ends)]
                 if len(pieces) == 1:
                     return pieces[0]
-                masked = all(p.mask is not None for p in pieces)
-                return Result(
-                    torch.cat([p.frames for p in pieces]), torch.cat([p.mask for p in pieces]) if masked else None
-                )
+                return _in_a_row(pieces)
             except (MemoryError, RuntimeError) as error:
                 if isinstance(error, OutOfMemoryError) or not _is_out_of_memory(error):
                     raise
@@ -160,18 +189,18 @@ class _Stage:
         model = self.model
         if not model.grid and self.piece > 1:
             self.piece = -(-self.piece // 2)
-            log.warning("out of memory: %s goes on with runs of %d frames", _name(model), self.piece)
+            log.warning("out of memory: %s goes on with runs of %d frames", name_of(model), self.piece)
             return
         if model.reach is not None:
             smallest = smallest_tile(model.reach, model.multiple_of)
             tile = -(-(self.tile or max(width, height)) // 2)
             if (self.tile or max(width, height)) > smallest:
                 self.tile = max(tile, smallest)
-                log.warning("out of memory: %s goes on with tiles of %d pixels", _name(model), self.tile)
+                log.warning("out of memory: %s goes on with tiles of %d pixels", name_of(model), self.tile)
                 return
         raise OutOfMemoryError(
-            f"out of memory: {_name(model)} cannot go smaller at {width}x{height}: close other programs, use a smaller "
-            "model or --device cpu, and run again; what is finished is kept"
+            f"out of memory: {name_of(model)} cannot go smaller at {width}x{height}: close other programs, use "
+            "a smaller model or --device cpu, and run again; what is finished is kept"
         )
 
     def _call(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
@@ -182,26 +211,42 @@ class _Stage:
         height, width = run.shape[-2:]
         padded = _pad(run, model.multiple_of)
 
-        def call(part: Tensor) -> tuple[Tensor, Tensor | None]:
+        def call(part: Tensor) -> Result:
             return model(part, begin, lo, hi, state)
 
         with torch.inference_mode():
             if self.tile and max(padded.shape[-2:]) > self.tile and model.reach is not None:
-                frames, mask = tiled(call, padded, tile=self.tile, reach=model.reach, multiple_of=model.multiple_of)
+                answer = tiled(call, padded, tile=self.tile, reach=model.reach, multiple_of=model.multiple_of)
             else:
-                frames, mask = call(padded)
+                answer = call(padded)
             out_width, out_height = model.out_size(width, height)
-            frames = self._limited(frames[..., :out_height, :out_width], lo, hi)
-            mask = None if mask is None else self._limited(mask[..., :out_height, :out_width], lo, hi)
-        self._check(frames, mask, lo, hi, (out_width, out_height))
-        return Result(frames, mask)
+            answer = Result(
+                *(None if p is None else self._limited(p[..., :out_height, :out_width], lo, hi) for p in answer)
+            )
+        self._check(answer, lo, hi, (out_width, out_height))
+        return self._masked(answer, width, height)
 
-    def _check(self, frames: Tensor, mask: Tensor | None, lo: int, hi: int, size: tuple[int, int]) -> None:
+    def _masked(self, answer: Result, width: int, height: int) -> Result:
+        """An answer for frames of that size with the masks that follow from what the model says of itself."""
+        frames, mask, chroma_mask = answer
+        if mask is None and (place := self.model.place(width, height)) is not None:
+            mask = torch.ones_like(frames[:, :1])
+            mask[..., place[1] : place[1] + height, place[0] : place[0] + width] = 0
+        if self.model.keeps_luma:
+            chroma_mask = mask if chroma_mask is None else chroma_mask
+            chroma_mask = torch.ones_like(frames[:, :1]) if chroma_mask is None else chroma_mask
+            mask = torch.zeros_like(chroma_mask)
+        return Result(frames, mask, chroma_mask)
+
+    def _check(self, answer: Result, lo: int, hi: int, size: tuple[int, int]) -> None:
         expected = (hi - lo, 3, size[1], size[0])
-        if tuple(frames.shape) != expected:
-            raise ModelError(f"{_name(self.model)} answered with {tuple(frames.shape)} where {expected} was declared")
-        if mask is not None and tuple(mask.shape) != (hi - lo, 1, size[1], size[0]):
-            raise ModelError(f"{_name(self.model)} gave a mask of {tuple(mask.shape)} for frames of {expected}")
+        if tuple(answer.frames.shape) != expected:
+            raise ModelError(
+                f"{name_of(self.model)} answered with {tuple(answer.frames.shape)} where {expected} was declared"
+            )
+        for mask in answer[1:]:
+            if mask is not None and tuple(mask.shape) != (hi - lo, 1, size[1], size[0]):
+                raise ModelError(f"{name_of(self.model)} gave a mask of {tuple(mask.shape)} for frames of {expected}")
 
     def _limited(self, values: Tensor, lo: int, hi: int) -> Tensor:
         """float32 within [0, 1]; copied only where it was not."""
@@ -209,20 +254,44 @@ class _Stage:
         low, high = (float(end) for end in values.aminmax()) if values.numel() else (0.0, 1.0)
         if not math.isfinite(low + high):
             raise ModelError(
-                f"{_name(self.model)} gave numbers that are not finite in frames {lo}..{hi - 1}: run it in float32, or "
-                "its weights are broken"
+                f"{name_of(self.model)} gave numbers that are not finite in frames {lo}..{hi - 1}: run it in "
+                "float32, or its weights are broken"
             )
         return values if low >= 0 and high <= 1 else values.clamp(0, 1)
 
 
-def _union(earlier: Tensor | None, later: Tensor | None, frames: Tensor) -> Tensor | None:
-    """How far pixels were changed by two stages together; None when that cannot be told, as after a change of size."""
+def _in_a_row(pieces: Sequence[Result]) -> Result:
+    """Answers for neighbouring frames as one."""
+    frames, masks = [p.frames for p in pieces], [p.mask for p in pieces]
+    chroma_masks = [None] if all(p.chroma_mask is None for p in pieces) else [_of_chroma(p) for p in pieces]
+    return Result(
+        torch.cat(frames),
+        *(None if any(m is None for m in all_) else torch.cat(all_) for all_ in (masks, chroma_masks)),
+    )
+
+
+def _of_chroma(result: Result) -> Tensor | None:
+    return result.mask if result.chroma_mask is None else result.chroma_mask
+
+
+def _union(
+    earlier: Tensor | None, later: Tensor | None, frames: Tensor, place: tuple[int, int] | None
+) -> Tensor | None:
+    """How far pixels were changed by two stages together; None when that cannot be told, as after a change of size.
+
+    Args:
+        place: left and top at which the picture of the earlier stage lies in `frames`, where these are larger.
+    """
     if earlier is None or later is None:
         return None
-    if earlier is _UNTOUCHED:
+    if not earlier.ndim:  # of the source
         return later
     if earlier.shape[-2:] != frames.shape[-2:]:
-        return None
+        if place is None:
+            return None
+        (height, width), (full_height, full_width) = earlier.shape[-2:], frames.shape[-2:]
+        left, top = place
+        earlier = F.pad(earlier, (left, full_width - left - width, top, full_height - top - height), value=1.0)
     return earlier + later - earlier * later
 
 
@@ -244,7 +313,3 @@ def _is_out_of_memory(error: Exception) -> bool:
         return True
     text = str(error)  # the CPU allocator raises a plain RuntimeError
     return "out of memory" in text or "can't allocate memory" in text
-
-
-def _name(model: FrameModel) -> str:
-    return getattr(model, "name", type(model).__name__)

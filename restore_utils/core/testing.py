@@ -13,6 +13,7 @@ from torch import Tensor
 
 from restore_utils.core.model import FrameModel, Frames, Result, Shot
 from restore_utils.core.runner import RunSize, restore
+from restore_utils.core.wrappers import luma_of
 from restore_utils.errors import ModelError
 
 TOLERANCE = 1 / 255  # another run length may change rounding, no more
@@ -103,10 +104,21 @@ def _check_sizes(model: FrameModel, width: int, height: int) -> None:
 
 def _check_mask(model: FrameModel, width: int, height: int) -> None:
     frames = film(5, width, height)
+    place = model.place(width, height)
+    if place is None and model.out_size(width, height) != (width, height):
+        return
+    left, top = place or (0, 0)
+    fits = all(a >= 0 and a + b <= c for a, b, c in zip((left, top), (width, height), model.out_size(width, height)))
+    _require(fits and left % 2 == top % 2 == 0, f"the source's picture cannot lie at {left}, {top}")
     for n, result in enumerate(run(model, frames)):
-        if result.mask is not None and result.mask.shape[-2:] == frames.shape[-2:]:
-            same = (result.frames[0] - frames[n]).abs().amax(0) < 1e-6
-            _require(bool(same[result.mask[0, 0] == 0].all()), "a pixel was changed where the mask is 0")
+        here, *masks = (None if p is None else p[0, :, top : top + height, left : left + width] for p in result)
+        luma, chroma = masks[0], masks[0] if masks[1] is None else masks[1]
+        if luma is None or chroma is None:
+            continue
+        same = (here - frames[n]).abs().amax(0) < 1e-6
+        _require(bool(same[(luma[0] == 0) & (chroma[0] == 0)].all()), "a pixel was changed where the mask is 0")
+        off = (luma_of(here[None]) - luma_of(frames[n : n + 1])).abs()[0]
+        _require(bool((off[luma == 0] <= TOLERANCE).all()), "luma was changed where its mask is 0")
 
 
 def _check_cuts(model: FrameModel, width: int, height: int) -> None:

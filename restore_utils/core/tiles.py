@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-Answer = tuple[Tensor, Tensor | None]
+from restore_utils.core.model import Result
+
 _FADE = 8  # pixels on each side of a seam
 
 
@@ -16,14 +17,14 @@ def smallest_tile(reach: int, multiple_of: int) -> int:
     return 4 * _margin(reach, multiple_of)
 
 
-def tiled(call: Callable[[Tensor], Answer], run: Tensor, *, tile: int, reach: int, multiple_of: int = 1) -> Answer:
+def tiled(call: Callable[[Tensor], Result], run: Tensor, *, tile: int, reach: int, multiple_of: int = 1) -> Result:
     """Compute `call(run)` tile by tile.
 
     Neighbouring tiles are cross-faded over 16 pixels, and each is given `reach` pixels beyond that on every side that
     is not a border of the picture: what is kept of a tile is the answer of the whole picture, up to rounding.
 
     Args:
-        call: maps (T, 3, h, w) to frames (k, 3, h * s, w * s) and a mask (k, 1, h * s, w * s) or None; any s >= 1.
+        call: maps (T, 3, h, w) to frames (k, 3, h * s, w * s) and masks (k, 1, h * s, w * s) or None; any s >= 1.
         run: (T, 3, H, W); H and W are multiples of `multiple_of`.
         tile: side of a tile in pixels, margins included.
         reach: pixels on each side on which a result depends.
@@ -32,26 +33,26 @@ def tiled(call: Callable[[Tensor], Answer], run: Tensor, *, tile: int, reach: in
     height, width = run.shape[-2:]
     margin = _margin(reach, multiple_of)
     core = max(multiple_of, (tile - 2 * margin) // multiple_of * multiple_of)
-    frames = mask = total = None
+    sums: list[Tensor | None] | None = None
     for top, bottom in _spans(height, core):
         for left, right in _spans(width, core):
             y0, y1 = max(0, top - margin), min(height, bottom + margin)
             x0, x1 = max(0, left - margin), min(width, right + margin)
-            part, part_mask = call(run[..., y0:y1, x0:x1])
-            scale = part.shape[-1] // (x1 - x0)
-            down = _ramp(y0, y1, top, bottom, height, scale, part)
-            across = _ramp(x0, x1, left, right, width, scale, part)
+            parts = Result(*call(run[..., y0:y1, x0:x1]))
+            scale = parts.frames.shape[-1] // (x1 - x0)
+            down = _ramp(y0, y1, top, bottom, height, scale, parts.frames)
+            across = _ramp(x0, x1, left, right, width, scale, parts.frames)
             weight = down[:, None] * across
-            if frames is None:
-                frames = part.new_zeros(*part.shape[:2], height * scale, width * scale)
-                total = part.new_zeros(height * scale, width * scale)
-                mask = None if part_mask is None else frames.new_zeros(len(part), 1, height * scale, width * scale)
+            if sums is None:
+                size = (height * scale, width * scale)
+                sums = [None if part is None else part.new_zeros(*part.shape[:2], *size) for part in parts]
+                total = parts.frames.new_zeros(size)
             box = (..., slice(y0 * scale, y1 * scale), slice(x0 * scale, x1 * scale))
-            frames[box] += part * weight
             total[box] += weight
-            if mask is not None:
-                mask[box] += part_mask * weight
-    return frames / total, None if mask is None else mask / total
+            for whole, part in zip(sums, parts, strict=True):
+                if whole is not None:
+                    whole[box] += part * weight
+    return Result(*(None if whole is None else whole / total for whole in sums))
 
 
 def _margin(reach: int, multiple_of: int) -> int:

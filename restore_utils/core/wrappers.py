@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
-
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore_utils.core.model import FrameModel, Frames, Result, Shot
+from restore_utils.core.model import Film, FrameModel, Result, Shot, name_of
+from restore_utils.core.resize import resized
 from restore_utils.errors import ModelError
 
 RENDER_STEP = 16
@@ -22,7 +18,29 @@ _SMALL, _LARGE = 0.08, 0.2  # a change below the first keeps all detail of the f
 _FITS = 4
 
 
-class RenderSize(FrameModel):
+class _Wrapper(FrameModel):
+    """A model round another: what it does not change is as that one says."""
+
+    version = "1"
+
+    def __init__(self, model: FrameModel) -> None:
+        self.model = model
+        self.version = f"{type(self).__name__} {self.version}, {model.version}"
+        self.fingerprint = model.fingerprint
+        self.before, self.after, self.grid, self.on_host = model.before, model.after, model.grid, model.on_host
+        self.multiple_of, self.reach = model.multiple_of, model.reach
+        self.adds_color, self.keeps_luma = model.adds_color, model.keeps_luma
+        if hasattr(model, "save_state"):
+            self.save_state, self.load_state = model.save_state, model.load_state
+
+    def refuse(self, film: Film) -> str | None:
+        return self.model.refuse(film)
+
+    def open(self, shot: Shot) -> object:
+        return self.model.open(shot)
+
+
+class RenderSize(_Wrapper):
     """Lets a model work on a square of `factor` x 16 pixels, and carries its changes back to the full size.
 
     Frames are stretched to the square, as the networks made for this knob were trained (DeOldify). The result is the
@@ -40,55 +58,45 @@ class RenderSize(FrameModel):
         Raises:
             ModelError: when the model changes the size of frames, or cannot work on a square of that size.
         """
-        self.model, self.side, self.stretch = model, factor * RENDER_STEP, stretch
+        super().__init__(model)
+        self.side, self.stretch = factor * RENDER_STEP, stretch
         if model.out_size(self.side, self.side) != (self.side, self.side):
-            raise ModelError(f"{_name(model)} changes the size of frames: leave render_factor out")
+            raise ModelError(f"{name_of(model)} changes the size of frames: leave render_factor out")
         if self.side % model.multiple_of:
             raise ModelError(
-                f"{_name(model)} needs multiples of {model.multiple_of} pixels: give another render_factor"
+                f"{name_of(model)} needs multiples of {model.multiple_of} pixels: give another render_factor"
             )
-        self.before, self.after, self.grid = model.before, model.after, model.grid
         self.multiple_of, self.reach = 1, None
         self.memory_per_pixel = 96 + model.memory_per_pixel // 8
 
+    def refuse(self, film: Film) -> str | None:
+        return self.model.refuse(film.scaled(self.side, self.side))
+
     def open(self, shot: Shot) -> object:
-        """Open the model on the shot as it sees it: frames and motion at the render size."""
-        stats = dict(shot.stats)
-        if "motion" in stats and shot.source is not None and np.any(stats["motion"]):
-            height, width = shot.peek(shot.first).shape[-2:]
-            stats["motion"] = stats["motion"] * np.array([self.side / width, self.side / height], np.float32)
-        return self.model.open(replace(shot, stats=stats, source=self._small(shot.source)))
-
-    def _small(self, source: Frames | None) -> Frames | None:
-        if source is None:
-            return None
-
-        def frames(first: int, stop: int) -> Iterator[Tensor]:
-            with closing(source(first, stop)) as stream:
-                for frame in stream:
-                    yield self._shrink(frame[None])[0]
-
-        return frames
-
-    def _shrink(self, frames: Tensor) -> Tensor:
-        return _resize(frames, (self.side, self.side)).clamp(0, 1)
+        """Open the model on the shot as it sees it: frames, motion and border at the render size."""
+        return self.model.open(shot.scaled(self.side, self.side))
 
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
-        small = self._shrink(run)
+        small = resized(run, self.side, self.side).clamp(0, 1)
         answer = self.model(small, at, lo, hi, state)
         frames, small = run[lo - at : hi - at], small[lo - at : hi - at]
-        size = frames.shape[-2:]
+        width, height = frames.shape[-1], frames.shape[-2]
         restored = answer.frames.float()
         if self.stretch:
-            return Result(_resize(restored, size).clamp(0, 1))
-        mask = None if answer.mask is None else _resize(answer.mask.float(), size)
-        replaced = _resize(_replaced(small, restored), size)
-        change = _resize(restored - small, size) - replaced * (frames - _resize(small, size))
-        if mask is not None:
-            # Exactly 0 stays 0: a pixel is untouched only where nothing of the change reaches it.
-            mask = torch.maximum(mask, replaced)
-            change = change * (mask > 0)
-        return Result((frames + change).clamp(0, 1), mask)
+            whole = resized(restored, width, height).clamp(0, 1)
+            return Result(with_luma_of(frames, whole) if self.keeps_luma else whole)
+        replaced = resized(_replaced(small, restored), width, height)
+        change = resized(restored - small, width, height) - replaced * (frames - resized(small, width, height))
+        # Exactly 0 stays 0: a pixel is untouched only where nothing of the change reaches it.
+        mask, chroma_mask = (
+            None if mask is None else torch.maximum(resized(mask.float(), width, height), replaced)
+            for mask in answer[1:]
+        )
+        every = mask if chroma_mask is None or mask is None else torch.maximum(mask, chroma_mask)
+        if every is not None:
+            change = change * (every > 0)
+        whole = (frames + change).clamp(0, 1)
+        return Result(with_luma_of(frames, whole) if self.keeps_luma else whole, mask, chroma_mask)
 
 
 def _replaced(before: Tensor, after: Tensor) -> Tensor:
@@ -97,7 +105,7 @@ def _replaced(before: Tensor, after: Tensor) -> Tensor:
     Judged by luma, since colour alone leaves no rim, and one pixel further on each side: as far as shrinking spreads
     the edge of a speck. A change of the whole picture's brightness or contrast replaces nothing.
     """
-    before, after = _luma(before), _luma(after)
+    before, after = luma_of(before), luma_of(after)
     change = torch.minimum((after - before).abs(), _beyond_tone(before, after).abs())
     share = ((change - _SMALL) / (_LARGE - _SMALL)).clamp(0, 1)
     return F.max_pool2d(share * share * (3 - 2 * share), 3, stride=1, padding=1)
@@ -121,12 +129,7 @@ def _beyond_tone(before: Tensor, after: Tensor) -> Tensor:
     return rest
 
 
-def _resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """(k, c, h, w) at another size; averaged where that is smaller."""
-    return F.interpolate(pictures, size, mode="bilinear", antialias=True)
-
-
-class ChromaOnly(FrameModel):
+class ChromaOnly(_Wrapper):
     """Takes the colour of a model's result and keeps the luma of the source (BT.601 weights)."""
 
     def __init__(self, model: FrameModel) -> None:
@@ -135,18 +138,14 @@ class ChromaOnly(FrameModel):
             ModelError: when the model changes the size of frames.
         """
         if model.out_size(64, 48) != (64, 48):
-            raise ModelError(f"{_name(model)} changes the size of frames: leave chroma_only out")
-        self.model = model
-        self.before, self.after, self.grid = model.before, model.after, model.grid
-        self.multiple_of, self.reach = model.multiple_of, model.reach
+            raise ModelError(f"{name_of(model)} changes the size of frames: leave chroma_only out")
+        super().__init__(model)
+        self.keeps_luma = True
         self.memory_per_pixel = model.memory_per_pixel + 32
-
-    def open(self, shot: Shot) -> object:
-        return self.model.open(shot)
 
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
         answer = self.model(run, at, lo, hi, state)
-        return Result(with_luma_of(run[lo - at : hi - at], answer.frames.float()), answer.mask)
+        return answer._replace(frames=with_luma_of(run[lo - at : hi - at], answer.frames.float()))
 
 
 def with_luma_of(source: Tensor, frames: Tensor) -> Tensor:
@@ -154,17 +153,13 @@ def with_luma_of(source: Tensor, frames: Tensor) -> Tensor:
 
     Where a colour is too strong for the luma, it is made paler rather than the luma wrong.
     """
-    luma = _luma(source)
-    colour = frames - _luma(frames)  # has luma 0 at any strength
+    luma = luma_of(source)
+    colour = frames - luma_of(frames)  # has luma 0 at any strength
     strongest = torch.where(colour > 0, (1 - luma) / colour.clamp(min=1e-6), luma / (-colour).clamp(min=1e-6))
     return (luma + colour * strongest.amin(1, keepdim=True).clamp(0, 1)).clamp(0, 1)
 
 
-def _luma(frames: Tensor) -> Tensor:
+def luma_of(frames: Tensor) -> Tensor:
     """(k, 1, H, W) of (k, 3, H, W), by the weights of BT.601."""
     weights = torch.tensor(_LUMA, dtype=frames.dtype, device=frames.device).view(1, 3, 1, 1)
     return (frames * weights).sum(1, keepdim=True)
-
-
-def _name(model: FrameModel) -> str:
-    return getattr(model, "name", type(model).__name__)

@@ -35,7 +35,14 @@ class Changes:
         self.before = self.after = self.mask = None
         self._most = -1.0
 
-    def add(self, frame: Frame, before: float, rgb: np.ndarray, mask: np.ndarray | None) -> None:
+    def add(
+        self,
+        frame: Frame,
+        before: float,
+        rgb: np.ndarray,
+        mask: np.ndarray | None,
+        chroma_mask: np.ndarray | None = None,
+    ) -> None:
         """Measure one frame.
 
         Args:
@@ -43,7 +50,10 @@ class Changes:
             before: its brightness, as `brightness` measures it.
             rgb: the result, (3, H, W), [0, 1].
             mask: how far each pixel was changed, (H, W); None = all.
+            chroma_mask: the same of chroma; None = as `mask`. Where luma is all the source's, this tells.
         """
+        if mask is not None and chroma_mask is not None and not mask.any():
+            mask = chroma_mask
         i = frame.n - self.first
         self.luma[i] = before
         if mask is not None and not mask.any():

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from restore_utils.analyse import Analysis, analyse
-from restore_utils.core.model import FrameModel, Shot
+from restore_utils.core.model import Film, FrameModel, Result, Shot
 from restore_utils.core.precision import choose_device, free_memory
 from restore_utils.core.prefetch import prefetch
 from restore_utils.core.runner import RunSize, restore
@@ -28,9 +28,11 @@ from restore_utils.jobs.frames import SourceFrames
 from restore_utils.jobs.plan import (
     Segment,
     bytes_needed,
+    check,
     frame_range,
     make_recipe,
     out_size,
+    place,
     plan_segments,
     run_sizes,
     segment_name,
@@ -55,10 +57,9 @@ from restore_utils.jobs.store import (
 from restore_utils.media.encoding import check_size, unmastered
 from restore_utils.media.inspect import Clip, probe
 from restore_utils.media.mux import join
-from restore_utils.media.write import Encoding, Writer, pixel_format_for
+from restore_utils.media.planes import layout
+from restore_utils.media.write import Encoding, Writer, pixel_format_for, with_chroma
 from restore_utils.progress import Progress
-from restore_utils.restorers.film.mask import check_length
-from restore_utils.restorers.registry import build_all
 
 log = logging.getLogger("restore_utils")
 
@@ -74,8 +75,13 @@ class Plan:
     models: tuple[FrameModel, ...]
     sizes: tuple[RunSize, ...]
     device: torch.device
+    film: Film
+    """The source as the first model sees it, by its measurements."""
     width: int
     height: int
+    place: tuple[int, int] | None
+    """Left and top of the source's picture in the result."""
+    adds_color: bool
     recipe: dict
     messages: tuple[str, ...]
 
@@ -96,20 +102,26 @@ class Job:
 
     # ---- planning ----
 
-    def plan(self, settings: Settings) -> Plan:
+    def plan(self, settings: Settings, models: Sequence[FrameModel] | None = None) -> Plan:
         """Decide what to do for these settings.
+
+        Args:
+            models: those of the settings, where they are built already.
 
         Raises:
             OptionError, ModelError: for settings that cannot be.
         """
         device = choose_device(settings.device)
-        models = self._models(settings, device)
+        models = tuple(settings.build(device) if models is None else models)
+        video = self.clip.video
         first, stop = frame_range(self.analysis, settings.start, settings.stop)
-        if settings.mask_in:
-            check_length(settings.mask_in, stop)
-        width, height = out_size(models, self.clip.video.width, self.clip.video.height)
+        film = self._film(first, stop)
+        check(models, film)
+        width, height = out_size(models, video.width, video.height)
         check_size(settings.encoding, width, height)
-        pixel_format, said = pixel_format_for(settings.encoding, self.clip, width, height)
+        adds_color = any(model.adds_color for model in models)
+        shown = with_chroma(self.clip) if adds_color else self.clip
+        pixel_format, said = pixel_format_for(settings.encoding, shown, width, height)
         sizes = self._sizes(models, settings, device)
         recipe = make_recipe(self.content, self.analysis, models, sizes, settings, device, pixel_format)
         cell = lcm(*(model.grid or size.length for model, size in zip(models, sizes, strict=True)))
@@ -117,17 +129,30 @@ class Job:
         segments = tuple(Segment(a, b, segment_name(a, b, recipe)) for a, b in ranges)
         odd = remarks(self.clip, self.analysis)
         said = (*self.clip.messages, *self.analysis.messages, *odd, said, unmastered(settings.encoding, self.clip))
-        messages = tuple(line for line in said if line)
-        return Plan(settings, segments, tuple(models), sizes, device, width, height, recipe, messages)
-
-    def _models(self, settings: Settings, device: torch.device) -> list[FrameModel]:
-        return build_all(
-            settings.models,
-            device=device,
-            render_factor=settings.render_factor,
-            stretch=settings.stretch,
-            mask_in=settings.mask_in,
+        return Plan(
+            settings,
+            segments,
+            models,
+            sizes,
+            device,
+            film,
+            width,
+            height,
+            place(models, video.width, video.height),
+            adds_color,
+            recipe,
+            messages=tuple(line for line in said if line),
         )
+
+    def _film(self, first: int, stop: int) -> Film:
+        """The film whose frames first <= n < stop are restored, by its measurements."""
+        video, analysis = self.clip.video, self.analysis
+        border = np.array(analysis.border)
+        shots = [
+            Shot(a, b, {**{k: v[a:b] for k, v in analysis.stats.items()}, "border": border}) for a, b in analysis.shots
+        ]
+        grey = layout(video.pixel_format).kind == "gray"
+        return Film(shots, size=(video.width, video.height), grey=grey, first=first, stop=stop)
 
     def _sizes(self, models: Sequence[FrameModel], settings: Settings, device: torch.device) -> tuple[RunSize, ...]:
         """Those of the last plan if it had the same models: a resumed run must not depend on the memory free today."""
@@ -185,7 +210,7 @@ class Job:
         results = restore(
             feed.frames,
             plan.models,
-            self._shots(),
+            plan.film,
             start=group[0].first,
             stop=group[-1].stop,
             device=plan.device,
@@ -196,13 +221,12 @@ class Job:
                 with self._segment(plan, segment) as (writer, masks, evidence):
                     for n in range(segment.first, segment.stop):
                         result, (frame, before) = next(stream), feed.take(n)
-                        rgb = result.frames[0].cpu().numpy()
-                        mask = None if result.mask is None else result.mask[0, 0].cpu().numpy()
-                        writer.write(frame, rgb, mask)
+                        rgb, mask, chroma_mask = _on_host(result)
+                        writer.write(frame, rgb, mask, chroma_mask)
                         if masks:
                             masks.write(frame, None, mask)
-                        evidence.add(frame, before, rgb, mask)
-                        del result, frame, rgb, mask
+                        evidence.add(frame, before, rgb, mask, chroma_mask)
+                        del result, frame, rgb, mask, chroma_mask
                         yield
                 self.mirror.put(*self._files(plan, segment))
 
@@ -213,7 +237,14 @@ class Job:
         evidence = Changes(segment.first, segment.stop)
         with ExitStack() as stack:
             film = stack.enter_context(
-                Writer(segment_file(self.folder, segment.name), self.clip, plan.settings.encoding, *size)
+                Writer(
+                    segment_file(self.folder, segment.name),
+                    self.clip,
+                    plan.settings.encoding,
+                    *size,
+                    place=plan.place,
+                    adds_color=plan.adds_color,
+                )
             )
             masks = None
             if plan.settings.mask:
@@ -230,10 +261,6 @@ class Job:
         kinds = (changes_file, mask_file, segment_file) if plan.settings.mask else (changes_file, segment_file)
         return [kind(self.folder, segment.name) for kind in kinds]
 
-    def _shots(self) -> list[Shot]:
-        stats, border = self.analysis.stats, np.array(self.analysis.border)
-        return [Shot(a, b, {**{k: v[a:b] for k, v in stats.items()}, "border": border}) for a, b in self.analysis.shots]
-
     def _check_space(self, plan: Plan, frames: int) -> None:
         needed = bytes_needed(plan.settings.encoding, self.clip.video, plan.width, plan.height, frames)
         free = shutil.disk_usage(self.folder).free
@@ -247,11 +274,11 @@ class Job:
         """One frame before and after, float32 (3, H, W), RGB, [0, 1], and its mask (H, W), without keeping anything."""
         feed = SourceFrames(self.clip, self.analysis, n, n + 1)
         results = restore(
-            feed.frames, plan.models, self._shots(), start=n, stop=n + 1, device=plan.device, sizes=plan.sizes
+            feed.frames, plan.models, plan.film, start=n, stop=n + 1, device=plan.device, sizes=plan.sizes
         )
         (result,) = results
-        mask = None if result.mask is None else result.mask[0, 0].cpu().numpy()
-        return feed.take(n)[0].rgb(), result.frames[0].cpu().numpy(), mask
+        rgb, mask, _ = _on_host(result)
+        return feed.take(n)[0].rgb(), rgb, mask
 
     # ---- what comes of it ----
 
@@ -338,6 +365,13 @@ def _load(saved: Path) -> Analysis | None:
     except Exception as error:  # a damaged archive raises anything
         log.info("%s: %s", saved, error)
         return None
+
+
+def _on_host(result: Result) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """A frame (3, H, W) and its masks (H, W), of luma and of chroma."""
+    frames, *masks = (None if part is None else part[0].cpu().numpy() for part in result)
+    mask, chroma_mask = (None if part is None else part[0] for part in masks)
+    return frames, mask, chroma_mask
 
 
 def _neighbours(segments: Iterable[Segment]) -> list[list[Segment]]:

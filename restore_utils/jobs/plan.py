@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from restore_utils.analyse import Analysis
-from restore_utils.core.model import FrameModel
+from restore_utils.core.model import Film, FrameModel, name_of
 from restore_utils.core.runner import RunSize
 from restore_utils.core.tiles import smallest_tile
-from restore_utils.errors import OptionError
+from restore_utils.errors import ModelError, OptionError
 from restore_utils.jobs.settings import Settings
 from restore_utils.media.inspect import Video
 from restore_utils.media.read import FrameIndex
@@ -87,6 +87,36 @@ def out_size(models: Sequence[FrameModel], width: int, height: int) -> tuple[int
     return width, height
 
 
+def place(models: Sequence[FrameModel], width: int, height: int) -> tuple[int, int] | None:
+    """Left and top at which frames of that size lie in what a chain makes of them; None: they lie nowhere.
+
+    Raises:
+        ModelError: a model puts them where they cannot be.
+    """
+    left, top = 0, 0
+    for model in models:
+        size, moved = model.out_size(width, height), model.place(width, height)
+        if moved is None and size != (width, height):
+            return None
+        x, y = moved or (0, 0)
+        if x % 2 or y % 2 or not (0 <= x <= size[0] - width and 0 <= y <= size[1] - height):
+            raise ModelError(f"{name_of(model)} puts a picture of {width}x{height} at {x}, {y} of one of {size}")
+        left, top, (width, height) = left + x, top + y, size
+    return left, top
+
+
+def check(models: Sequence[FrameModel], film: Film) -> None:
+    """Ask each model of a chain whether it can restore this film.
+
+    Raises:
+        OptionError: one cannot; says why and what to do.
+    """
+    for model in models:
+        if reason := model.refuse(film):
+            raise OptionError(f"{name_of(model)}: {reason}")
+        film = film.after(model)
+
+
 def run_sizes(models: Sequence[FrameModel], width: int, height: int, memory: int) -> list[RunSize]:
     """How long the runs and how large the tiles of each model may be where `memory` bytes are free."""
     memory = memory * _MEMORY_SHARE
@@ -145,7 +175,7 @@ def make_recipe(
         "source": content,
         "shots": hashlib.sha256(repr((analysis.shots, analysis.interlaced, len(analysis.index))).encode()).hexdigest(),
         "models": [
-            {"name": m.name, "options": dict(m.options), "weights": m.fingerprint, **asdict(size)}
+            {"name": m.name, "options": dict(m.options), "weights": m.fingerprint, "version": m.version, **asdict(size)}
             for m, size in zip(models, sizes, strict=True)
         ],
         "encoding": asdict(settings.encoding),

@@ -31,7 +31,6 @@ from restore_utils.media.mux import check_output, is_images
 from restore_utils.media.write import Encoding
 from restore_utils.progress import Progress
 from restore_utils.report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
-from restore_utils.restorers.registry import build_all
 from restore_utils.restorers.registry import models as zoo_models
 from restore_utils.scores import Scores, score
 from restore_utils.show import stack_clips
@@ -122,13 +121,7 @@ def restore_film(
     if speech:
         speech.check()
     # A wrong name, and a result that is too large, are to be said before hours of download and analysis.
-    models = build_all(
-        settings.models,
-        device=choose_device(settings.device),
-        render_factor=settings.render_factor,
-        stretch=settings.stretch,
-        mask_in=settings.mask_in,
-    )
+    models = settings.build(choose_device(settings.device))
     with gone_if_empty(work):
         if mirror:
             Mirror(work, Path(mirror)).recover(*COPIED)
@@ -145,7 +138,7 @@ def restore_film(
     with open_job(path, work, progress, mirror=Path(mirror) if mirror else None) as job:
         if only_worst:
             settings = _worst(job, settings)
-        plan = job.plan(settings)
+        plan = job.plan(settings, models)
         made = sum(len(s) for s in job.missing(plan))
         begun = time.monotonic()
         job.run(plan, progress)

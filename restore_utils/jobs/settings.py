@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from restore_utils.errors import OptionError
 from restore_utils.media.mux import is_images
 from restore_utils.media.write import Encoding
 from restore_utils.restorers.building import MOST_FACTOR
-from restore_utils.restorers.registry import with_second_stages
+from restore_utils.restorers.registry import build_all, with_second_stages
+
+if TYPE_CHECKING:
+    import torch
+
+    from restore_utils.core.model import FrameModel
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,20 @@ class Settings:
             raise OptionError(f"start {float(self.start):g} s is not before stop {float(self.stop):g} s")
         if not self.models:
             raise OptionError("no model given: name at least one, or `copy` to change nothing")
+
+    def build(self, device: torch.device) -> list[FrameModel]:
+        """The models, ready on a device.
+
+        Raises:
+            ModelError, OptionError: one cannot be had, or has not the options that are given.
+        """
+        return build_all(
+            self.models,
+            device=device,
+            render_factor=self.render_factor,
+            stretch=self.stretch,
+            mask_in=self.mask_in,
+        )
 
 
 def parse_time(text: str | float | None) -> Fraction | None:

@@ -8,6 +8,7 @@ palette, float samples) is named in a message.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -110,6 +111,52 @@ def new_frame(planes: list[np.ndarray], pixel_format: str, like: av.VideoFrame |
     if like is not None:
         copy_tags(like, frame)
     return frame
+
+
+def put_back(
+    planes: list[np.ndarray],
+    own: list[np.ndarray],
+    form: Layout,
+    untouched: Sequence[np.ndarray],
+    place: tuple[int, int] = (0, 0),
+) -> None:
+    """Write a source's own samples into the planes of a result where nothing was changed.
+
+    Args:
+        planes: of the result, (H, W) and its chroma; written to.
+        own: of the source, in the same format and no larger.
+        form: what that format is.
+        untouched: bool (H, W) of the result, where luma and where chroma is the source's. A chroma sample is written
+            where it holds for all pixels that it belongs to, one of RGB where both hold.
+        place: left and top at which the source lies in the result.
+    """
+    left, top = place
+    height, width = own[0].shape
+    luma, chroma = untouched
+    if form.kind == "rgb":
+        luma = chroma = luma & chroma
+    for n, (plane, samples) in enumerate(zip(planes, own, strict=True)):
+        where, across, down = luma, 1, 1
+        if n > 0:
+            where, across, down = chroma, form.across, form.down
+            if left % across or top % down:  # the chroma samples of the two lie at other places
+                continue
+            if across > 1 or down > 1:
+                if (height, width) != where.shape:  # a sample that belongs to pixels beyond the source is none of its
+                    inside = np.zeros_like(where)
+                    inside[top : top + height, left : left + width] = True
+                    where = where & inside
+                where = _whole(where, across, down)
+        rows, columns = (slice(at, at + count) for at, count in zip((top // down, left // across), samples.shape))
+        np.copyto(plane[rows, columns], samples, where=where[rows, columns])
+
+
+def _whole(untouched: np.ndarray, across: int, down: int) -> np.ndarray:
+    """bool (ceil(H / down), ceil(W / across)): whether all pixels of each block are untouched."""
+    height, width = untouched.shape
+    blocks = np.pad(untouched, ((0, -height % down), (0, -width % across)), constant_values=True)
+    rows = np.logical_and.reduce([blocks[k::down] for k in range(down)])
+    return np.logical_and.reduce([rows[:, k::across] for k in range(across)])
 
 
 def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:

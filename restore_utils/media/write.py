@@ -27,10 +27,10 @@ from restore_utils.media.colour import from_rgb
 from restore_utils.media.container import url
 from restore_utils.media.convert import convert
 from restore_utils.media.encoding import CODECS, Encoding, colour_for, pixel_format_for, unmastered
-from restore_utils.media.planes import Layout, arrays, layout, new_frame
+from restore_utils.media.planes import Layout, arrays, layout, new_frame, put_back
 from restore_utils.media.read import Frame
 
-__all__ = ["Encoding", "SegmentInfo", "Writer", "pixel_format_for", "segment_info"]
+__all__ = ["Encoding", "SegmentInfo", "Writer", "pixel_format_for", "segment_info", "with_chroma"]
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,9 @@ class Writer:
         encoding: codec and quality.
         width: of the frames to be written.
         height: of the frames to be written.
-        adds_colour: a gray source may get colour; else it stays gray, whatever the frames say.
+        place: left and top at which the source's picture lies in frames that are larger; None: nowhere, unless they
+            have the source's size.
+        adds_color: a gray source gets colour; else it stays gray, whatever the frames say.
         mask_film: the frames are the masks alone, as gray.
 
     Raises:
@@ -120,7 +122,8 @@ class Writer:
         width: int,
         height: int,
         *,
-        adds_colour: bool = False,
+        place: tuple[int, int] | None = None,
+        adds_color: bool = False,
         mask_film: bool = False,
     ) -> None:
         self.path = Path(path)
@@ -130,9 +133,11 @@ class Writer:
         self.frames = 0
         if mask_film:
             clip = replace(clip, video=replace(clip.video, pixel_format="gray", colour=_GRAY))
-        self._gray = layout(clip.video.pixel_format).kind == "gray" and not adds_colour
-        if adds_colour:
-            clip = _with_chroma(clip)
+        self._gray = layout(clip.video.pixel_format).kind == "gray" and not adds_color
+        if adds_color:
+            clip = with_chroma(clip)
+        same_size = (width, height) == (clip.video.width, clip.video.height)
+        self._place = (0, 0) if same_size and place is None else place
         self._clip, self._encoding, self._mask_film = clip, encoding, mask_film
         self.pixel_format, message = pixel_format_for(encoding, clip, width, height)
         self.colour = colour_for(encoding, clip, self.pixel_format, height)
@@ -153,17 +158,25 @@ class Writer:
         else:
             self.abort()
 
-    def write(self, source: Frame, rgb: np.ndarray | None, mask: np.ndarray | None = None) -> None:
+    def write(
+        self,
+        source: Frame,
+        rgb: np.ndarray | None,
+        mask: np.ndarray | None = None,
+        chroma_mask: np.ndarray | None = None,
+    ) -> None:
         """Write one frame at the time of its source.
 
         Args:
             source: the frame of the source that this one stands for.
             rgb: float32 (3, height, width), RGB, [0, 1]; None for the source's own samples.
-            mask: float32 (height, width), how far each pixel was changed, None for wholly. Where it is 0 and the size
-                is the source's, its own samples are written; a chroma sample counts as untouched if no pixel that it
-                belongs to was touched.
+            mask: float32 (height, width), how far each pixel was changed, None for wholly. Where it is 0 and the
+                source's picture lies, its own samples are written; a chroma sample counts as untouched if no pixel that
+                it belongs to was touched.
+            chroma_mask: the same for chroma alone, None where that is as `mask` says. Samples of RGB count as untouched
+                where neither was touched.
         """
-        frame = self._mask_frame(mask) if self._mask_film else self.compose(source, rgb, mask)
+        frame = self._mask_frame(mask) if self._mask_film else self.compose(source, rgb, mask, chroma_mask)
         frame.pict_type = PictureType.NONE  # the encoder decides anew
         if self._stream is None:
             self._open(source)
@@ -171,22 +184,30 @@ class Writer:
         self._encode(frame)
         self.frames += 1
 
-    def compose(self, source: Frame, rgb: np.ndarray | None, mask: np.ndarray | None = None) -> av.VideoFrame:
+    def compose(
+        self,
+        source: Frame,
+        rgb: np.ndarray | None,
+        mask: np.ndarray | None = None,
+        chroma_mask: np.ndarray | None = None,
+    ) -> av.VideoFrame:
         """The frame that write() hands to the encoder, in the planar format `pixel_format`; arguments as there."""
         size = (source.planes.height, source.planes.width)
         expected = (self.height, self.width)
-        if (size if rgb is None else rgb.shape[1:]) != expected or (mask is not None and mask.shape != expected):
+        masks = [m for m in (mask, chroma_mask) if m is not None]
+        if (size if rgb is None else rgb.shape[1:]) != expected or any(m.shape != expected for m in masks):
             raise ValueError(f"frame {source.n} is not {self.width}x{self.height} as the writer was told")
-        same_size = size == expected
-        if rgb is None or (same_size and mask is not None and not mask.any()):
+        if rgb is None or (size == expected and self._place and mask is not None and not any(m.any() for m in masks)):
             return self._own(source)
         if self._gray:
             gray = Layout("gray", layout(self.pixel_format).bits, 1, 1)
             frame = convert(from_rgb(rgb, gray.name, self.colour), self.pixel_format, self.colour, self.colour)
         else:
             frame = from_rgb(rgb, self.pixel_format, self.colour)
-        if same_size and mask is not None:
-            _put_back(frame, self._own(source), mask == 0)
+        if masks and self._place:
+            luma, chroma = mask, mask if chroma_mask is None else chroma_mask
+            untouched = [np.zeros(expected, bool) if m is None else m == 0 for m in (luma, chroma)]
+            put_back(arrays(frame), arrays(self._own(source)), layout(self.pixel_format), untouched, self._place)
         return frame
 
     def _own(self, source: Frame) -> av.VideoFrame:
@@ -276,27 +297,14 @@ class Writer:
         self.part.unlink(missing_ok=True)
 
 
-def _put_back(frame: av.VideoFrame, own: av.VideoFrame, untouched: np.ndarray) -> None:
-    """The source's own samples into `frame` where `untouched`, bool (H, W), holds for all pixels of a sample."""
-    form = layout(frame.format.name)
-    for n, (plane, samples) in enumerate(zip(arrays(frame), arrays(own), strict=True)):
-        where = untouched
-        if n > 0 and (form.across > 1 or form.down > 1):
-            where = _whole(untouched, form.across, form.down)
-        np.copyto(plane, samples, where=where)
-
-
-def _whole(untouched: np.ndarray, across: int, down: int) -> np.ndarray:
-    """bool (ceil(H / down), ceil(W / across)): whether all pixels of each block are untouched."""
-    height, width = untouched.shape
-    blocks = np.pad(untouched, ((0, -height % down), (0, -width % across)), constant_values=True)
-    rows = np.logical_and.reduce([blocks[k::down] for k in range(down)])
-    return np.logical_and.reduce([rows[:, k::across] for k in range(across)])
-
-
-def _with_chroma(clip: Clip) -> Clip:
-    """The clip as if its gray picture had chroma at full resolution."""
-    form = layout(clip.video.pixel_format)
+def with_chroma(clip: Clip) -> Clip:
+    """The clip as if its gray picture had chroma: 4:2:0, in its own bit depth. One that has some stays as it is."""
+    video = clip.video
+    form = layout(video.pixel_format)
     if form.kind != "gray":
         return clip
-    return replace(clip, video=replace(clip.video, pixel_format=Layout("yuv", form.bits, 1, 1).name))
+    colour = video.colour if video.colour.matrix else replace(video.colour, matrix=6 if video.height <= 576 else 1)
+    # Chroma is computed by this matrix, which the result then says: players guess by other rules.
+    colour = replace(colour, tagged=True)
+    pixel_format = Layout("yuv", form.bits, 2, 2).name
+    return replace(clip, video=replace(video, pixel_format=pixel_format, colour=colour))

@@ -48,6 +48,7 @@ class Deflicker(FrameModel):
 
     name = "deflicker"
     memory_per_pixel = 60
+    on_host = True
 
     def __init__(self, strength: float = 1.0) -> None:
         """

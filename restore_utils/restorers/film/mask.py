@@ -69,23 +69,19 @@ class GivenMask:
         return self._last[1]
 
 
-def check_length(path: str | Path, stop: int) -> None:
-    """Whether a mask reaches up to frame `stop`, before hours are spent on finding out.
-
-    Raises:
-        OptionError: it is a clip with fewer frames.
-    """
-    path = Path(path)
+def lacking(path: Path, stop: int) -> str | None:
+    """What to do about a mask that does not reach up to frame `stop`, in one line; None where it does."""
     if path.suffix.lower() in _STILLS:
-        return
+        return None
     clip, count = cv2.VideoCapture(str(path)), 0
     while count < stop and clip.grab():
         count += 1
-    if count < stop:
-        raise OptionError(
-            f"the mask {path} has {count} frames and {stop} are needed: it begins with the film and has a frame "
-            "for each up to the end of the part, or is a still"
-        )
+    if count == stop:
+        return None
+    return (
+        f"the mask {path} has {count} frames and {stop} are needed: it begins with the film and has a frame for each "
+        "up to the end of the part, or is a still"
+    )
 
 
 def _still(path: Path) -> np.ndarray:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from restore_utils.core import model as core
 from restore_utils.core.model import FrameModel, Result, Shot
 from restore_utils.core.precision import training_dtype
 from restore_utils.errors import ModelError, OptionError
@@ -38,7 +39,7 @@ from restore_utils.restorers.film.align import (
 from restore_utils.restorers.film.cues import Cue, Cues
 from restore_utils.restorers.film.flying import movers
 from restore_utils.restorers.film.heal import heal
-from restore_utils.restorers.film.mask import GivenMask
+from restore_utils.restorers.film.mask import GivenMask, lacking
 from restore_utils.restorers.film.network import SLOTS, FilmNet
 from restore_utils.restorers.film.scratches import REACH, Scratch, Scratches
 
@@ -119,6 +120,7 @@ class Film(FrameModel):
     before = after = REACH
     multiple_of = 16
     memory_per_pixel = 100  # besides some 400 in all, whatever the run's length
+    on_host = True
 
     def __init__(
         self, net: FilmNet, device: torch.device, strength: float, grain: float, mask: GivenMask | None
@@ -128,6 +130,10 @@ class Film(FrameModel):
         if mask:
             self.fingerprint = mask.fingerprint
         self.net = net.eval().requires_grad_(False).to(device, self.dtype, memory_format=torch.channels_last)
+
+    def refuse(self, film: core.Film) -> str | None:
+        """A mask that is shorter than the film."""
+        return lacking(self.given.path, film.stop) if self.given else None
 
     def open(self, shot: Shot) -> _State:
         """Which frames of the shot repeat each other, and where its gate is."""

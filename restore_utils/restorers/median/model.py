@@ -63,6 +63,7 @@ class Median(FrameModel):
     name = "median"
     before = after = REACH
     memory_per_pixel = 120
+    on_host = True
 
     def __init__(self, strength: float = 1.0) -> None:
         """

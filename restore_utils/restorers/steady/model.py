@@ -67,6 +67,7 @@ class Steady(FrameModel):
     name = "steady"
     before = after = REACH
     memory_per_pixel = 80
+    on_host = True
 
     def __init__(self, strength: float = 1.0, smoothing: int = 9, rotation: bool = True, borders: str = "fill") -> None:
         """
