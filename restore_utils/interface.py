@@ -31,7 +31,7 @@ from restore_utils.progress import Progress
 from restore_utils.restorers import registry
 
 Model = str | FrameModel
-_PLACES = ("work", "mirror", "height", "mask_out", "report", "reference", "only_worst", "progress")
+_PLACES = ("work", "mirror", "height", "mask_out", "report", "reference", "only_worst", "progress", "tell")
 
 
 def load_model(

@@ -17,6 +17,16 @@ _PICTURES = ("pairs", "pictures", "stage")
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # never seconds per frame
 
 
+_drawn: dict[str, tqdm] = {}
+
+
+def tell(line: str) -> None:
+    """Write a line to standard error, below the bars that were drawn so far."""
+    for bar in _drawn.values():
+        bar.close()
+    sys.stderr.write(f"{line}\n")
+
+
 class _Stopped(KeyboardInterrupt):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows of it."""
@@ -36,7 +46,7 @@ def text_progress() -> Iterator[Progress]:
     In a notebook an interruption is shown as one line in place of the calls that it came upon.
     """
     notebook = "ipykernel" in sys.modules
-    bars: dict[str, tqdm] = {}
+    bars = _drawn
 
     def done_with(bar: tqdm) -> None:
         if not bar.disable and bar.total and bar.n < bar.total:  # it needed less than was thought
@@ -78,3 +88,4 @@ def text_progress() -> Iterator[Progress]:
     finally:
         for bar in bars.values():
             bar.close()
+        bars.clear()

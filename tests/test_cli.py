@@ -20,6 +20,7 @@ from restore_utils.media.read import Reader
 from restore_utils.restorers import registry as zoo
 from restore_utils.version import __version__
 from tests import films
+from tests.test_media_read import two_pictures
 
 
 @pytest.fixture(scope="module")
@@ -385,3 +386,16 @@ def test_help_version_and_closed_outputs():
     code, said = shell("models -h >&- 2>&-")
     assert (code, said) == (0, "")
     assert "Traceback" not in shell("restore -h | head -1")[1]
+
+
+def test_the_picture_of_a_film_can_be_chosen(run, tmp_path):
+    film = two_pictures(tmp_path / "film.mkv", ((64, 64), (96, 64)))
+    code, _, said = run("restore", film, "out.mkv", "--model", "copy")
+    assert code == 0
+    assert "left out: stream 0" in said[0]
+    assert probe(tmp_path / "out.mkv").video.width == 96
+    assert run("restore", film, "out.mkv", "--model", "copy", "--stream", "0")[0] == 2
+    assert run("restore", film, "other.mkv", "--model", "copy", "--stream", "0")[0] == 0
+    assert probe(tmp_path / "other.mkv").video.width == 64
+    assert run("assemble", "other.mkv.job", "again.mkv")[0] == 0
+    assert run("restore", film, "none.mkv", "--stream", "9")[0] == 2

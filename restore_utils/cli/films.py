@@ -68,12 +68,15 @@ def restore(
     sound: Annotated[
         str, typer.Option(help="Clean the sound, too: clicks,hum,hiss,level, each with =0 to =1. Its own stays second.")
     ] = "",
+    stream: Annotated[
+        int | None, typer.Option(help="Number of the picture's stream, in a film that holds several.")
+    ] = None,
     try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
 ) -> None:
     """Restore a film. Run the same line again to go on after an interruption."""
     from restore_utils.jobs.restoration import restore_film
     from restore_utils.jobs.settings import settings_for
-    from restore_utils.progress import text_progress
+    from restore_utils.progress import tell, text_progress
     from restore_utils.speech.cleaning import parse
     from restore_utils.speech.hearing import Hearing
     from restore_utils.speech.tracks import SpeechSettings
@@ -91,6 +94,7 @@ def restore(
         segment_frames=segment_frames,
         device=device,
         mask_in=mask_in,
+        stream=stream,
     )
     speech = None
     if subtitles or sound:
@@ -109,9 +113,8 @@ def restore(
             force=force,
             speech=speech,
             progress=progress,
+            tell=tell,
         )
-    for message in done.messages:
-        say(message)
     say(str(done))
 
 

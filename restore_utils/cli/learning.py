@@ -20,6 +20,7 @@ def degrade(
     seed: Annotated[int, typer.Option(help="Same seed, same damage.")] = 0,
     strength: Annotated[float, typer.Option(help="1 = as the recipe says.")] = 1.0,
     overlay: Annotated[Path | None, typer.Option(help="A film of grain or dust for the recipe star-wars.")] = None,
+    stream: Annotated[int | None, typer.Option(help="Number of the picture's stream, where there are several.")] = None,
 ) -> None:
     """Ruin a clean film in the way film is ruined."""
     from restore_utils.damage.whole import degrade as ruin
@@ -27,7 +28,14 @@ def degrade(
 
     with text_progress() as progress:
         for message in ruin(
-            clean, out, recipe, seed=seed, strength=strength, overlay=overlay, progress=partial(progress, "degrade")
+            clean,
+            out,
+            recipe,
+            seed=seed,
+            strength=strength,
+            overlay=overlay,
+            stream=stream,
+            progress=partial(progress, "degrade"),
         ):
             say(message)
     say(f"{out} is ready")

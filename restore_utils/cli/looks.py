@@ -24,11 +24,15 @@ class Mode(StrEnum):
 
 
 @app.command()
-def probe(clip: Path, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def probe(
+    clip: Path,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    stream: Annotated[int | None, typer.Option(help="Number of the picture's stream, where there are several.")] = None,
+) -> None:
     """Tell what a film is: picture, sound, colours, timing."""
     from restore_utils.media.inspect import probe as look
 
-    facts = look(clip)
+    facts = look(clip, stream=stream)
     if as_json:
         print_line(json.dumps(asdict(facts), default=str, indent=1))
         return

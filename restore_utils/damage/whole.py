@@ -46,6 +46,7 @@ def degrade(
     strength: float = 1.0,
     overlay: str | Path | None = None,
     encoding: Encoding | None = None,
+    stream: int | None = None,
     device: str = "cpu",
     progress: Callable[[int, int | None], None] | None = None,
 ) -> list[str]:
@@ -61,6 +62,7 @@ def degrade(
         overlay: a clip of grain or dust that is negated and blended over the film with softlight, in the place of the
             overlay that a recipe makes itself; any size, rate and length.
         encoding: of the result; h264 at its default quality when left out.
+        stream: number of the picture's stream, in a film that holds several.
         progress: called with (frames done, frames in all or None).
 
     Returns:
@@ -70,7 +72,7 @@ def degrade(
         SourceError: a film or overlay that cannot be read. OptionError: a recipe or strength that cannot be.
         OutputError, DiskFullError: OUT cannot be written; nothing is left there.
     """
-    source, out = probe(clean), Path(out)
+    source, out = probe(clean, stream=stream), Path(out)
     encoding = encoding or Encoding()
     chosen = recipe if isinstance(recipe, recipes.Recipe) else recipes.load(recipe)
     check_output(out, source, encoding)

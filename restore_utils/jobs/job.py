@@ -307,18 +307,24 @@ class Job:
 
 @contextmanager
 def open_job(
-    source: Path, folder: Path, progress: Progress | None = None, *, mirror: Path | None = None
+    source: Path,
+    folder: Path,
+    progress: Progress | None = None,
+    *,
+    mirror: Path | None = None,
+    stream: int | None = None,
 ) -> Iterator[Job]:
     """Open the job of a film in a folder, new or begun, and hold its lock; analyses the film if that was not done.
 
     Args:
         mirror: a second folder to which all that is finished is copied at once, and from which it is brought back.
+        stream: number of the picture's stream, in a film that holds several.
 
     Raises:
-        JobError: another run holds the folder, or it belongs to another film.
+        JobError: another run holds the folder, or it belongs to another film or picture.
         SourceError: the film cannot be read.
     """
-    clip = probe(source)
+    clip = probe(source, stream=stream)
     with gone_if_empty(folder), _held(folder):
         copies = Mirror(folder, mirror)
         copies.recover(*COPIED)
@@ -327,6 +333,8 @@ def open_job(
         if state.get("content") not in (None, content):
             places = "--work and --mirror" if mirror else "--work"
             raise JobError(f"{folder} belongs to another film ({state['source']}): choose another folder with {places}")
+        if state.get("stream", clip.video.index) != clip.video.index:
+            raise JobError(f"{folder} belongs to stream {state['stream']} of the film: choose another with --work")
         saved = folder / "analysis.npz"
         # Where nothing says whose it is, it may be that of another film.
         analysis = _load(saved) if state and saved.exists() else None
@@ -336,6 +344,7 @@ def open_job(
         stat = clip.path.stat()
         state |= {"format": _FORMAT, "source": str(clip.path.resolve()), "content": content}
         state |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sample": sample(clip.path)}
+        state |= {"stream": clip.video.index}
         write_state(folder, state)  # before the analysis, which does not say whose it is
         if made:
             analysis.save(saved)

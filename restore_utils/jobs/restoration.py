@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from fractions import Fraction
@@ -88,6 +89,7 @@ def restore_film(
     force: bool = False,
     speech: SpeechSettings | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Restoration:
     """Restore a film. Called again with the same arguments it goes on where it was stopped.
 
@@ -104,6 +106,7 @@ def restore_film(
         force: write over what is at these places, also where this job did not make it.
         only_worst: restore only the seconds that need it most, and tell what the whole would take.
         speech: subtitles and cleaned sound for the result.
+        tell: called with each line of the result's `messages` as soon as it is known, most before the work begins.
 
     Raises:
         RestoreError: one line that says what is wrong and what to do; what is finished stays in `work`.
@@ -126,7 +129,7 @@ def restore_film(
         if mirror:
             Mirror(work, Path(mirror)).recover(*COPIED)
         path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
-    clip = probe(path)
+    clip = probe(path, stream=settings.stream)
     check_output(out, clip, settings.encoding)
     check_size(settings.encoding, *out_size(models, clip.video.width, clip.video.height))
     if mask_out:
@@ -135,10 +138,12 @@ def restore_film(
         raise OutputError(f"{page} is the source itself: choose another name for the report")
     for place in filter(None, (result_place(out), page, mask_out and Path(mask_out))):
         check_result(work, place, force)
-    with open_job(path, work, progress, mirror=Path(mirror) if mirror else None) as job:
+    with open_job(path, work, progress, mirror=Path(mirror) if mirror else None, stream=settings.stream) as job:
         if only_worst:
             settings = _worst(job, settings)
         plan = job.plan(settings, models)
+        lines = _Told(tell)
+        lines(plan.messages)
         made = sum(len(s) for s in job.missing(plan))
         begun = time.monotonic()
         job.run(plan, progress)
@@ -151,6 +156,7 @@ def restore_film(
             messages.append(lacking)
         if only_worst:
             messages.append(_whole(job, plan, made, seconds))
+        lines(messages)
         done = Restoration(
             path,
             out,
@@ -173,6 +179,7 @@ def restore_film(
         except Exception as error:  # whatever is wrong with the page, the film is whole
             log.debug("the report could not be made", exc_info=True)
             line = f"{out} itself is finished, but its report could not be made: {_why(error)}"
+            lines([line])
             done = replace(done, report=None, messages=(*done.messages, line))
     return done
 
@@ -181,6 +188,19 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, RestoreError):
         return told(error)
     return " ".join(f"{error}".split()) or type(error).__name__
+
+
+class _Told:
+    """Tells each line once, as soon as it is known."""
+
+    def __init__(self, tell: Callable[[str], None] | None) -> None:
+        self._tell, self._done = tell, set()
+
+    def __call__(self, lines: Iterable[str]) -> None:
+        for line in dict.fromkeys(lines):
+            if self._tell and line not in self._done:
+                self._tell(line)
+            self._done.add(line)
 
 
 def _check_places(out: Path, page: Path, mask: Path | None) -> None:
@@ -339,6 +359,7 @@ def _command(source: str, done: Restoration, settings: Settings, speech: SpeechS
         "--mask-out": done.mask,
         **(speech.options() if speech else {}),
     }
+    options["--stream"] = settings.stream
     for name, value in options.items():
         line += [] if value is None else [name, str(value)]
     line += ["--stretch"] if settings.stretch else []

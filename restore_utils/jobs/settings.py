@@ -44,6 +44,8 @@ class Settings:
     """Whether a film of the masks is written beside the result."""
     mask_in: str | None = None
     """A person's own mask, a still or a clip, for the models that take one; their fingerprints tell what is in it."""
+    stream: int | None = None
+    """Number of the stream that is restored, in a film that holds several pictures; None: see media.inspect.picture."""
 
     def __post_init__(self) -> None:
         if self.segment_frames < 1:
@@ -105,6 +107,7 @@ def settings_for(
     device: str = "auto",
     mask: bool = False,
     mask_in: str | Path | None = None,
+    stream: int | None = None,
 ) -> Settings:
     """Settings from what a form or a command line holds.
 
@@ -116,6 +119,7 @@ def settings_for(
         finetune_stage2: the second stage behind every model that has one.
         mask_in: a still, or a clip with a frame for each of the film: white = repair, black = never touch, grey = the
             model decides; "" and None for none.
+        stream: number of the picture's stream, in a film that holds several.
 
     Raises:
         OptionError: one line that says which value cannot be.
@@ -137,6 +141,7 @@ def settings_for(
         device=device,
         mask=mask,
         mask_in=str(mask_in) if mask_in else None,
+        stream=stream,
     )
 
 

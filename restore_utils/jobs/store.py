@@ -34,7 +34,7 @@ log = logging.getLogger("restore_utils")
 COPIED = ("job.json", "analysis.npz", "segments/*", "source/**/*")
 """What of a job its mirror holds."""
 
-_STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int}
+_STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int, "stream": int}
 _TIME = re.compile(r"-?\d{1,18}(\.\d{1,18}|/\d{1,18})?")  # a fraction of a billion digits would be worked on for hours
 
 
@@ -243,7 +243,7 @@ def join_segments(
         place = source or Path(state["source"])
         if not place.exists():
             raise SourceError(f"{place} is not there any more, and its sound is needed: tell where with --source")
-        clip = probe(place)
+        clip = probe(place, stream=state["stream"])
         if content_hash(clip, state, None) != state["content"]:
             raise JobError(f"{place} is not the film that {folder} was made from")
     if not clip.images and state.get("sample") not in (None, sample(clip.path)):
