@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from restore_utils.errors import OptionError, OutOfMemoryError
+from restore_utils.jobs.restoration import restore_film
+from restore_utils.jobs.settings import settings_for
 from restore_utils.media import decode
 from restore_utils.media.inspect import probe
 from restore_utils.media.planes import Orientation, Planar, arrays, planar_format
@@ -339,3 +341,71 @@ def test_of_several_pictures_the_film_is_read(tmp_path, suffix, sizes, counts, d
     assert len(read(other)[0]) == counts[1 - chosen]
     with pytest.raises(OptionError, match="stream 7 is no picture"):
         probe(clip.path, stream=7)
+
+
+def raw_dv(path, count: int = 12, *, ntsc: bool = False):
+    """DV as a camera gives it: its frames one after the other, without a container."""
+    size, kind = ((720, 480), "yuv411p") if ntsc else ((720, 576), "yuv420p")
+    encoder = av.CodecContext.create("dvvideo", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = *size, kind
+    rate = Fraction(30000, 1001) if ntsc else Fraction(25)
+    encoder.framerate, encoder.time_base = rate, 1 / rate
+    data = []
+    for n, frame in enumerate(clips.pictures(count, size)):
+        frame = frame.reformat(format=kind)
+        frame.pts, frame.time_base = n, 1 / rate
+        data += [bytes(packet) for packet in encoder.encode(frame)]
+    path.write_bytes(b"".join([*data, *map(bytes, encoder.encode(None))]))
+    return path
+
+
+def gxf(path):
+    options = {"b": "8M", "g": "12", "bf": "2"}
+    frames = clips.pictures(20, (720, 576), "yuv422p")
+    return clips.write(path, frames, codec="mpeg2video", options=options, extra=[clips.sound(0.8, codec="pcm_s16le")])
+
+
+def fast(path, rate: int = 2000):
+    return clips.write(path, clips.pictures(40), codec="ffv1", rate=Fraction(rate))
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "rate"),
+    [
+        (raw_dv, "pal.dv", Fraction(25)),
+        (lambda path: raw_dv(path, ntsc=True), "ntsc.dv", Fraction(30000, 1001)),
+        (gxf, "film.gxf", Fraction(25)),
+        (fast, "fast.nut", Fraction(2000)),
+        (lambda path: fast(path, 50), "film.nut", Fraction(50)),
+        (lambda path: fast(path, 120), "film.mkv", Fraction(120)),
+        (clips.variable_rate, "film.mp4", None),
+    ],
+)
+def test_a_rate_that_goes_with_the_frames(tmp_path, make, name, rate):
+    clip = probe(make(tmp_path / name))
+    if rate:
+        assert clip.video.rate == rate
+        times = [time for _, time, _ in read(clip)[0]][:-1]
+        assert [b - a for a, b in pairwise(times)] == pytest.approx(
+            [1 / rate] * (len(times) - 1), abs=0.00101 if name.endswith("mkv") else 1e-6
+        )
+    else:
+        assert 10 < clip.video.rate < 30
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_dv_goes_into_every_container(tmp_path, suffix):
+    out = restore_film(raw_dv(tmp_path / "film.dv"), tmp_path / f"out{suffix}", settings_for("x.mkv", model="copy")).out
+    with av.open(str(out)) as film:
+        times = [packet.pts * packet.time_base for packet in film.demux(video=0) if packet.size]
+    assert sorted(times) == [Fraction(n, 25) for n in range(12)]
+
+
+def test_times_that_matroska_cannot_tell_apart_are_named(tmp_path):
+    settings = settings_for("x.mkv", model="copy")
+    done = restore_film(fast(tmp_path / "fast.nut"), tmp_path / "out.mkv", settings)
+    assert any(" frames get the time of the frame before" in line for line in done.messages)
+    assert not any(
+        "frame before" in line
+        for line in restore_film(fast(tmp_path / "fast.nut"), tmp_path / "out.mov", settings).messages
+    )

@@ -44,6 +44,11 @@ _SAY_CENTRE = ("h264", "hevc", "vvc", "mpeg1video", "mjpeg", "h261", "h263", "th
 _BROADCAST = ("h264", "hevc", "vvc", "av1", "mpeg1video", "mpeg2video", "mpeg4", "vp9", "dvvideo", "prores", "dnxhd")
 # Bare streams: what they call an average is a guess of 25, the rate in their headers is not.
 _BARE = ("h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "cavsvideo", "av1", "obu")
+_HIGH_RATE = 61  # frames per second, above which a rate is looked at
+_AT_ODDS, _ALIKE = Fraction(101, 100), Fraction(11, 10)  # of two rates
+_LOOKED_AT, _LEAST_TIMES = 24, 4  # frames that a rate is measured on
+_RATES = [Fraction(n) for n in (10, 12, 15, 16, 18, 20, 24, 25, 30, 48, 50, 60, 72, 90, 100, 120, 144, 240)]
+_RATES += [rate * Fraction(1000, 1001) for rate in (24, 30, 48, 60, 120)]
 _ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.BITEXACT
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
@@ -67,8 +72,10 @@ def probe(path: str | Path, *, rate: Fraction | None = None, stream: int | None 
         return _probe_images(path, rate or Fraction(24))
     with open_film(path) as container:
         chosen, others = picture(container, path, stream)
-        frame = _first_frame(container, chosen, path)
+        frames = _frames(container, chosen)
+        frame = _first(frames, path)
         video, messages = _video(chosen, frame, path)
+        video = replace(video, rate=_rate(chosen, frame, frames))
         messages += [
             f"{path.name}: has {len(others) + 1} pictures; {_size(chosen)} is restored, left out: {_size(other)}: "
             f"--stream {other.index} restores it"
@@ -149,19 +156,50 @@ def _size(stream: av.VideoStream) -> str:
     return f"stream {stream.index} ({context.name}, {context.width}x{context.height})"
 
 
-def _first_frame(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
-    """Decode until a picture comes; damaged packets before it do not matter."""
+def _frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """The pictures from the beginning; damaged packets before and between them do not matter."""
     stream.thread_type = "SLICE"
     for packet in packets(container, stream):
         try:
-            frames = stream.codec_context.decode(packet if packet.size else None)
+            yield from stream.codec_context.decode(packet if packet.size else None)
         except (av.error.FFmpegError, OSError, ValueError):
             continue
-        if frames:
-            return frames[0]
-    raise SourceError(
-        f"{path}: not one picture can be decoded, or they have more than {MAX_SIDE} pixels a side; give another copy"
-    )
+
+
+def _first(frames: Iterator[av.VideoFrame], path: Path) -> av.VideoFrame:
+    frame = next(frames, None)
+    if frame is None:
+        raise SourceError(
+            f"{path}: not one picture can be decoded, or they have more than {MAX_SIDE} pixels a side; "
+            "give another copy"
+        )
+    return frame
+
+
+def _rate(stream: av.VideoStream, first: av.VideoFrame, frames: Iterator[av.VideoFrame]) -> Fraction:
+    """Frames per second: the average, or what the stream claims, as far as it goes with how far frames are apart.
+
+    Only where the claims are at odds, or one is unlikely, are more frames decoded: DV's clock of 60,000 ticks is told
+    as its rate, and of two fields in packets of their own each counts as a frame.
+    """
+    claims = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    if stream.container.format.name in _BARE:
+        claims.insert(0, stream.codec_context.framerate)
+    claims = [Fraction(claim) for claim in claims if claim]  # PyAV has a class of its own from version 19 on
+    if not claims:
+        return Fraction(25)
+    if max(claims) <= min(_HIGH_RATE, _AT_ODDS * min(claims)):
+        return claims[0]
+    times = sorted(frame.pts for frame in (first, *islice(frames, _LOOKED_AT)) if frame.pts is not None)
+    apart = np.diff(np.unique(times)) if len(times) >= _LEAST_TIMES else np.array([])
+    if not len(apart) or not stream.time_base:
+        return min(claims, key=lambda claim: abs(claim - 25))
+    for step in (Fraction(int(apart.sum()), len(apart)), Fraction(int(np.median(apart)))):
+        measured = 1 / (step * stream.time_base)
+        for claim in claims:
+            if 1 / _ALIKE < claim / measured < _ALIKE:
+                return claim
+    return min(_RATES, key=lambda known: abs(known - measured)) if measured < max(_RATES) else Fraction(round(measured))
 
 
 def packets(container: av.container.InputContainer, *streams: av.VideoStream) -> Iterator[av.Packet]:
@@ -205,11 +243,7 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
             upright = Layout("yuv", form.bits, 1, 1).name
             messages.append(f"{path.name}: turned upright, {name} becomes {upright}")
             name, colour = upright, replace(colour, siting=(0.0, 0.0))
-    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
-    if stream.container.format.name in _BARE:
-        rates.insert(0, context.framerate)
-    rate = Fraction(next((rate for rate in rates if rate), 25))  # PyAV has a class of its own from version 19 on
-    time_base = Fraction(stream.time_base or 1 / rate)
+    time_base = Fraction(stream.time_base or Fraction(1, 25))
     start = stream.start_time * time_base if stream.start_time is not None else Fraction(0)
     if frame.pts is not None:
         start = frame.pts * time_base
@@ -220,7 +254,7 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
         height=height,
         pixel_format=name,
         bit_depth=form.bits,
-        rate=rate,
+        rate=Fraction(25),
         time_base=time_base,
         sample_aspect=aspect,
         rotation=orientation.rotation,

@@ -40,6 +40,7 @@ _MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 _IMAGE_CODECS = ("png", "tiff")
 _ANY_CLOCK = ("mpegts", "mpeg")
 _SECOND = 1_000_000
+_MATROSKA = Fraction(1, 1000)  # seconds, a tick of its clock
 _REORDERED = 17  # packets: H.264 and H.265 hold at most 16 pictures back
 
 
@@ -214,6 +215,8 @@ def _mux(
                 prefer(list(container.streams)[before:], made)
                 describe(container, clip, span, messages)
             sources += put_in(container, last, clip, span, muxer, stack, messages)
+            if muxer == "matroska" and (fallen := _fallen_together(segments, infos)):
+                messages.append(f"{fallen} frames get the time of the frame before them: .mkv counts milliseconds")
             for timed in heapq.merge(*sources, key=lambda timed: timed.time):
                 container.mux(timed.packet)
         finally:
@@ -359,6 +362,14 @@ def _lasting(
         # MP4 and MOV keep the length of the picture that is decoded last, which may not be the one that is shown last.
         closing = ready is waiting[-1][0] and end is not None
         yield ready, shown, end - shown if closing and end > shown else lasts(shown)
+
+
+def _fallen_together(segments: list[Path], infos: list[SegmentInfo]) -> int:
+    """How many frames are less than a millisecond after the one before them, so that Matroska gives both one time."""
+    if infos[0].rate * _MATROSKA <= 1 or infos[0].time_base >= _MATROSKA:
+        return 0
+    times = sorted(pts * infos[0].time_base for path, info in zip(segments, infos) for _, pts in _packets(path, info))
+    return sum(round(a / _MATROSKA) == round(b / _MATROSKA) for a, b in pairwise(times))
 
 
 def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:
