@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -221,6 +222,9 @@ class FrameModel(Protocol):
     """The same for frames beyond the first answer and its context, where these cost less; None: they cost as much."""
     on_host: bool = False
     """Whether it works in NumPy and OpenCV on the host: frames are then not moved to the device for it."""
+
+    pixel_aspect: Fraction = Fraction(1)
+    """Width over height of a pixel of the film as it is shown; set by who knows the film, before anything is asked."""
 
     adds_color: bool = False
     """Whether a grey source gets colour: the result then has chroma planes, 4:2:0 in the source's own bit depth."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,6 +34,14 @@ class _Wrapper(FrameModel):
         self.adds_color, self.keeps_luma = model.adds_color, model.keeps_luma
         if hasattr(model, "save_state"):
             self.save_state, self.load_state = model.save_state, model.load_state
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        return self.model.pixel_aspect
+
+    @pixel_aspect.setter
+    def pixel_aspect(self, aspect: Fraction) -> None:
+        self.model.pixel_aspect = aspect
 
     def refuse(self, film: Film) -> str | None:
         return self.model.refuse(film)

@@ -37,6 +37,7 @@ from restore_utils.jobs.plan import (
     run_sizes,
     segment_name,
     span,
+    tell_pixel_aspect,
 )
 from restore_utils.jobs.remarks import remarks
 from restore_utils.jobs.settings import Settings
@@ -114,6 +115,7 @@ class Job:
         device = choose_device(settings.device)
         models = tuple(settings.build(device) if models is None else models)
         video = self.clip.video
+        tell_pixel_aspect(models, video)
         first, stop = frame_range(self.analysis, settings.start, settings.stop)
         film = self._film(first, stop)
         check(models, film)

@@ -80,6 +80,12 @@ def span(
     return begin, None if settings.stop is None else max(end, at(0) + settings.stop), end
 
 
+def tell_pixel_aspect(models: Sequence[FrameModel], video: Video) -> None:
+    """Tell each model of a chain what shape the film's pixels have; no model changes it."""
+    for model in models:
+        model.pixel_aspect = video.sample_aspect
+
+
 def out_size(models: Sequence[FrameModel], width: int, height: int) -> tuple[int, int]:
     """Width and height in pixels of what a chain makes of frames of that size."""
     for model in models:

@@ -22,7 +22,7 @@ from restore_utils.errors import OutputError, RestoreError, told
 from restore_utils.files.mirror import Mirror
 from restore_utils.files.parts import check_name
 from restore_utils.jobs.job import Job, Plan, open_job
-from restore_utils.jobs.plan import frame_range, out_size
+from restore_utils.jobs.plan import frame_range, out_size, tell_pixel_aspect
 from restore_utils.jobs.settings import Settings, settings_for
 from restore_utils.jobs.store import COPIED, MADE, check_result, gone_if_empty, own_result, result_place
 from restore_utils.media.encoding import check_size
@@ -131,6 +131,7 @@ def restore_film(
         path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
     clip = probe(path, stream=settings.stream)
     check_output(out, clip, settings.encoding)
+    tell_pixel_aspect(models, clip.video)
     check_size(settings.encoding, *out_size(models, clip.video.width, clip.video.height))
     if mask_out:
         check_output(mask_out, clip, Encoding("ffv1"))

@@ -33,7 +33,7 @@ from restore_utils.restorers.options import Option, parse_options
 from restore_utils.restorers.restorer import Restorer, Source
 from restore_utils.restorers.weights import WeightFile
 
-RESTORERS = ("copy", "median", "deflicker", "steady", "film", "upscale", "edvr", "fastdvdnet", "unet", "image")
+RESTORERS = ("copy", "median", "deflicker", "steady", "film", "widen", "upscale", "edvr", "fastdvdnet", "unet", "image")
 """The folders of this package that hold a restorer, in the order in which their models are listed."""
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".tar")

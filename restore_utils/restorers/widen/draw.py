@@ -1,0 +1,77 @@
+"""The sides that nobody filmed, drawn by SideNet on a key frame's canvas."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import torch
+
+from restore_utils.restorers.widen.canvas import Canvas
+from restore_utils.restorers.widen.geometry import Box
+from restore_utils.restorers.widen.net import MULTIPLE, SideNet, side_planes
+
+LINES = 192
+"""Height of the windows that the network sees, as in its training."""
+CONTEXT = 80
+"""Columns of a window that are known, at least."""
+
+
+class Drawer:
+    """Draws with a network on its device."""
+
+    def __init__(self, net: SideNet, device: torch.device) -> None:
+        self.net, self.device = net.to(device).eval(), device
+
+    def draw(
+        self, wide: np.ndarray, canvas: Canvas, trust: np.ndarray, earlier: np.ndarray, drawn: np.ndarray
+    ) -> np.ndarray:
+        """All strips of a canvas, float32 (H2, W2, 3), grey levels of 255; elsewhere as `wide`.
+
+        Args:
+            wide: RGB in grey levels of 255, float32 (H2, W2, 3): the known picture, and in the strips what other frames
+                show, which counts by `trust`, float32 (H2, W2), [0, 1].
+            earlier: the same, as it was drawn for the key frame before; counts by `drawn`, float32 (H2, W2), [0, 1].
+        """
+        result = wide.copy()
+        windows = [self._window(strip, canvas) for strip in canvas.strips]
+        for strip, (lines, columns, size) in zip(canvas.strips, windows, strict=True):
+
+            def cut(plane: np.ndarray, strip: Box = strip, columns: int = columns, size: tuple = size) -> np.ndarray:
+                laid = _to_left(plane, strip, canvas)[:, :columns]
+                lacking = columns - laid.shape[1]
+                laid = cv2.copyMakeBorder(np.ascontiguousarray(laid), 0, 0, 0, lacking, cv2.BORDER_REPLICATE)
+                return cv2.resize(laid, size, interpolation=cv2.INTER_AREA)
+
+            depth = strip.width if canvas.across else strip.height
+            known = np.zeros((lines, columns), np.float32)
+            known[:, depth:] = 1
+            known = cv2.resize(known, size, interpolation=cv2.INTER_NEAREST)
+            planes = [cut(wide) / 255, known, cut(wide) / 255, cut(trust), cut(earlier) / 255, cut(drawn)]
+            tensors = [
+                torch.from_numpy(np.atleast_3d(p)).permute(2, 0, 1)[None].to(self.device).float() for p in planes
+            ]
+            picture, known_, mosaic, trusted, before, where = tensors
+            with torch.inference_mode():
+                planes_ = side_planes(picture, known_, mosaic, trusted * (1 - known_), before, where * (1 - known_))
+                found = self.net(planes_)[0]
+            found = found.permute(1, 2, 0).float().clamp(0, 1).cpu().numpy() * 255
+            large = cv2.resize(found, (columns, lines), interpolation=cv2.INTER_CUBIC)[:, :depth]
+            _to_left(result, strip, canvas)[:, :depth] = large
+        return np.clip(result, 0, 255)
+
+    def _window(self, strip: Box, canvas: Canvas) -> tuple[int, int, tuple[int, int]]:
+        """Lines and columns that a window takes of the canvas, and its size as the network sees it (width, height)."""
+        depth, lines = (strip.width, strip.height) if canvas.across else (strip.height, strip.width)
+        scale = LINES / lines
+        width = math.ceil(max(LINES, depth * scale + CONTEXT) / MULTIPLE) * MULTIPLE
+        return lines, round(width / scale), (width, LINES)
+
+
+def _to_left(plane: np.ndarray, strip: Box, canvas: Canvas) -> np.ndarray:
+    """A view of the canvas turned and mirrored so that the strip lies at its left."""
+    last = strip.left > 0 or strip.top > 0
+    if not canvas.across:
+        plane = plane.swapaxes(0, 1)
+    return plane[:, ::-1] if last else plane
