@@ -53,8 +53,7 @@ def load_model(
         OptionError: an option that the model does not have, or a value that it does not take.
     """
     told = progress and partial(progress, "download")
-    given = ",".join(f"{key}={_written(value)}" for key, value in options.items())
-    models = registry.build(f"{name}:{given}" if given else str(name), device=choose_device(device), progress=told)
+    models = registry.build(str(name), device=choose_device(device), options=options, progress=told)
     return models[0] if len(models) == 1 else models
 
 
@@ -77,7 +76,8 @@ def restore(
     models = _listed(model)
     places = {key: settings.pop(key) for key in _PLACES if key in settings}
     known = {"render_factor", "stretch", "finetune_stage2", "start", "stop", "codec", "crf", "segment_frames", "device"}
-    if unknown := sorted(settings.keys() - known - {"mask_in"}):
+    known |= {"mask_in", "options", "stream"}
+    if unknown := sorted(settings.keys() - known):
         raise OptionError(f"restore has no setting {unknown[0]!r}: it has {', '.join(sorted({*known, *_PLACES}))}")
     specs = [m if isinstance(m, str) else _named(m, number) for number, m in enumerate(models)]
     return restore_film(source, out, settings_for(out, model=specs, **settings), **places)
@@ -135,10 +135,6 @@ def _listed(model: Model | Sequence[Model]) -> list[Model]:
 
 def _as_bytes(frame: np.ndarray) -> np.ndarray:
     return frame if frame.dtype == np.uint8 else (frame.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def _written(value: bool | int | float | str) -> str:
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _named(model: FrameModel, number: int) -> str:

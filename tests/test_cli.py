@@ -74,8 +74,13 @@ def test_render_factor_and_stretch(run, film, tmp_path):
     stretched, _, _ = run("restore", film, "stretched.mkv", *words, "--render-factor", "2", "--stretch")
     assert (code, stretched) == (0, 0)
     page = (tmp_path / "stretched.mkv.html").read_text()
-    assert "--render-factor 2" in page
-    assert "--stretch" in page
+    assert "--option render_factor=2 --option stretch=yes" in page
+    assert "--device cpu" in page
+    again = page.split("python -m restore_utils ")[1].split("<")[0].split()
+    code, _, said = run(*(film if word.endswith("film.mkv") else word for word in again))
+    assert code == 0, said
+    assert " 0 of them now" not in said[-1]
+    assert "now at" not in said[-1]  # it is the same restoration: nothing was made again
     code, _, said = run("restore", film, "out.mkv", *words, "--stretch")
     assert code == 2
     assert said == ["stretch: no model works on a square here: add a render factor, such as 40"]
@@ -94,15 +99,24 @@ def test_second_stage_is_asked_for_where_there_is_one(run, film):
     ("value", "words"),
     [
         ({"segment_frames": "many"}, "segment-frames 'many' is no whole number"),
-        ({"render_factor": 2.5}, "render factor 2.5 is no whole number"),
-        ({"render_factor": float("inf")}, "no whole number"),
         ({"start": "0:05", "stop": 2}, "start 5 s is not before stop 2 s"),
     ],
 )
 def test_settings_that_cannot_be_are_said_before_any_film_is_read(value, words):
     with pytest.raises(OptionError, match=words):
         settings_for("out.mkv", **value)
-    assert settings_for("out.mkv", render_factor=21.0).render_factor == 21
+
+
+@pytest.mark.parametrize(("factor", "sides"), [(None, [40]), ("auto", [40]), (0, [0]), ("0", [0]), (21.0, [21])])
+def test_a_render_factor_of_0_is_the_full_size_wherever_it_is_given(monkeypatch, factor, sides):
+    settings = settings_for("out.mkv", model="square", render_factor=factor)
+    square = zoo.Entry("square", "", "copy", render_factor=40)
+    monkeypatch.setattr(zoo, "_zoo", lambda: {"square": square})
+    assert [model.options["render_factor"] for model in settings.build("cpu")] == sides
+    assert [m.options["render_factor"] for m in zoo.build("square:render_factor=0")] == [0]
+    for wrong, words in ((2.5, "write a whole number"), (1000, "at most 256"), (float("inf"), "at most 256")):
+        with pytest.raises(OptionError, match=words):
+            settings_for("out.mkv", model="square", render_factor=wrong).build("cpu")
 
 
 @pytest.mark.parametrize("command", ["degrade", "pairs", "train"])
@@ -199,7 +213,7 @@ def wrong_inputs(tmp_path, film):
         "rate for none": (["train", "folder", "out", "--find-rate", "--rate", "2"], "only looks for a rate"),
         "report on a film": ([*ours, "--report", film], ".html"),
         "report nowhere": ([*ours, "--report", "there/is/none.html"], "report"),
-        "mask for none": ([*ours, "--model", "median", "--mask-in", film], "no model here takes the mask"),
+        "mask for none": ([*ours, "--model", "median", "--mask-in", film], "no model here takes mask="),
         "no such mask": ([*ours, "--model", "film-small", "--mask-in", "none.png"], "no mask at"),
         "mask is output": ([*ours, "--mask-out", "out.mkv"], "result itself"),
         "codec": ([*ours, "--codec", "divx"], "h264"),
@@ -210,7 +224,7 @@ def wrong_inputs(tmp_path, film):
         "times": ([*ours, "--start", "3", "--stop", "1"], "not before"),
         "after the end": ([*ours, "--start", "100"], "runs from 0"),
         "no time": ([*ours, "--start", "soon"], "not a time"),
-        "factor": ([*ours, "--render-factor", "1000"], "render factor"),
+        "factor": ([*ours, "--render-factor", "1000"], "render_factor=1000"),
         "crf": ([*ours, "--crf", "99"], "crf"),
         "segment": ([*ours, "--segment-frames", "0"], "segment"),
         "device": ([*ours, "--device", "tpu"], "cpu"),

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from restore_utils.core.adapters import per_frame
 from restore_utils.core.precision import choose_device
 from restore_utils.errors import OptionError
-from restore_utils.jobs.plan import plan_segments, run_sizes, segment_name
-from restore_utils.jobs.settings import Settings, parse_time
+from restore_utils.jobs.plan import frame_range, plan_segments, run_sizes, segment_name
+from restore_utils.jobs.settings import Settings, parse_time, time_text
+from restore_utils.media.read import FrameIndex
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("90.5", Fraction(181, 2)), ("1:30", 90), ("0:01:30.250", Fraction(361, 4)), ("", None), (7, 7)],
+    [
+        ("90", 90),
+        ("90.5", Fraction(181, 2)),
+        ("1:30", 90),
+        ("0:01:30.250", Fraction(361, 4)),
+        ("1001/30000", Fraction(1001, 30000)),
+        ("", None),
+        (7, 7),
+    ],
 )
 def test_times(text, seconds):
     assert parse_time(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["-1", "1:2:3:4", "abc", "1:-2", "1e3", "nan", ":5"])
+@pytest.mark.parametrize("text", ["-1", "1:2:3:4", "abc", "1:-2", "1e3", "nan", ":5", "1/0"])
 def test_impossible_times(text):
     with pytest.raises(OptionError, match="is not a time"):
         parse_time(text)
+
+
+@pytest.mark.parametrize(
+    "time_base", [Fraction(1, 1000), Fraction(1, 30000), Fraction(1, 90000), Fraction(1001, 30000)]
+)
+def test_a_time_that_is_written_and_read_again_names_the_same_frame(time_base):
+    pts = np.array([round(n * Fraction(1001, 30000) / time_base) + 7 for n in range(60)])
+    analysis = SimpleNamespace(index=FrameIndex(pts, pts, pts, pts, pts, time_base=time_base, last=1))
+    for n in range(59):
+        start, stop = ((int(pts[k]) - int(pts[0])) * time_base for k in (n, n + 1))
+        assert frame_range(analysis, parse_time(time_text(start)), parse_time(time_text(stop))) == (n, n + 1)
+    assert time_text(Fraction(5, 4)) == "1.25"
+    assert time_text(Fraction(40)) == "40"
 
 
 def test_segments_cover_the_range_at_cuts_and_where_runs_begin():
@@ -71,7 +95,7 @@ def test_runs_and_tiles_follow_the_memory():
 
 
 def test_settings_that_cannot_be():
-    for wrong in ({"segment_frames": 0}, {"models": ()}, {"render_factor": 0}, {"render_factor": 1000}):
+    for wrong in ({"segment_frames": 0}, {"models": ()}):
         with pytest.raises(OptionError):
             Settings(**wrong)
     with pytest.raises(OptionError, match="auto, cpu or cuda"):

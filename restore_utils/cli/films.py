@@ -26,11 +26,15 @@ def restore(
     source: Annotated[str, typer.Argument(help="A film, a folder of images, a URL, or a page that yt-dlp knows.")],
     out: Annotated[Path, typer.Argument(help="The result; its suffix names the container.")],
     model: Models = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE for all models that take it, as behind a model's name: strength=0.5."),
+    ] = None,
     render_factor: Annotated[
         int | None,
         typer.Option(
-            help="Side of the square that models see, in units of 16 pixels; if not given, 40 for networks trained on "
-            "squares, else the picture's own size."
+            help="Side of the square that models see, in units of 16 pixels; 0: the picture's own size; if not given, "
+            "40 for networks trained on squares, else the picture's own size."
         ),
     ] = None,
     stretch: Annotated[
@@ -77,6 +81,7 @@ def restore(
     from restore_utils.jobs.restoration import restore_film
     from restore_utils.jobs.settings import settings_for
     from restore_utils.progress import tell, text_progress
+    from restore_utils.restorers.options import read_pairs
     from restore_utils.speech.cleaning import parse
     from restore_utils.speech.hearing import Hearing
     from restore_utils.speech.tracks import SpeechSettings
@@ -84,7 +89,7 @@ def restore(
     settings = settings_for(
         out,
         model=model or "old-film",
-        render_factor=render_factor or 0,
+        render_factor=render_factor,
         stretch=stretch,
         finetune_stage2=finetune_stage2,
         start=start,
@@ -95,6 +100,7 @@ def restore(
         device=device,
         mask_in=mask_in,
         stream=stream,
+        options={key: text for pair in option or () for key, text in read_pairs(pair).items()},
     )
     speech = None
     if subtitles or sound:

@@ -23,7 +23,7 @@ from restore_utils.files.mirror import Mirror
 from restore_utils.files.parts import check_name
 from restore_utils.jobs.job import Job, Plan, open_job
 from restore_utils.jobs.plan import frame_range, out_size, tell_pixel_aspect
-from restore_utils.jobs.settings import Settings, settings_for
+from restore_utils.jobs.settings import Settings, settings_for, time_text
 from restore_utils.jobs.store import COPIED, MADE, check_result, gone_if_empty, own_result, result_place
 from restore_utils.media.encoding import check_size
 from restore_utils.media.inspect import probe
@@ -32,6 +32,7 @@ from restore_utils.media.mux import check_output, is_images
 from restore_utils.media.write import Encoding
 from restore_utils.progress import Progress
 from restore_utils.report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
+from restore_utils.restorers.options import write_pairs
 from restore_utils.restorers.registry import models as zoo_models
 from restore_utils.scores import Scores, score
 from restore_utils.show import stack_clips
@@ -298,7 +299,7 @@ def _report(
         title=done.out.name,
         source=clip_facts(job.clip, sha256=job.content, frames=len(job.analysis.index)),
         result=result,
-        command=_command(source, done, plan.settings, speech),
+        command=_command(source, done, plan, speech),
         settings=_settings_facts(plan) | added.facts(),
         models=_model_facts(plan),
         shots=[ShotReport(a, b) for a, b in job.analysis.shots if a < plan.stop and b > plan.first],
@@ -320,7 +321,7 @@ def _model_facts(plan: Plan) -> list[ModelFacts]:
     for model in plan.models:
         entry = entries.get(model.name)
         options = dict(model.options)
-        spec = ",".join(f"{key}={value}" for key, value in options.items())
+        spec = write_pairs(options)
         facts.append(
             ModelFacts(
                 name=model.name,
@@ -346,22 +347,25 @@ def _settings_facts(plan: Plan) -> dict[str, object]:
     }
 
 
-def _command(source: str, done: Restoration, settings: Settings, speech: SpeechSettings | None = None) -> str:
+def _command(source: str, done: Restoration, plan: Plan, speech: SpeechSettings | None = None) -> str:
+    """The line that makes the result again, to the frame."""
+    settings = plan.settings
     line = ["python", "-m", "restore_utils", "restore", source, str(done.out), "--work", str(done.work)]
     for spec in settings.models:
         line += ["--model", spec]
-    options = {
-        "--render-factor": settings.render_factor,
-        "--start": None if settings.start is None else float(settings.start),
-        "--stop": None if settings.stop is None else float(settings.stop),
+    words = {
+        "--start": None if settings.start is None else time_text(settings.start),
+        "--stop": None if settings.stop is None else time_text(settings.stop),
+        "--device": plan.device,
         "--codec": settings.encoding.codec,
         "--crf": settings.encoding.crf,
-        "--mask-in": settings.mask_in,
+        "--segment-frames": settings.segment_frames,
         "--mask-out": done.mask,
+        "--stream": settings.stream,
         **(speech.options() if speech else {}),
     }
-    options["--stream"] = settings.stream
-    for name, value in options.items():
+    for name, value in words.items():
         line += [] if value is None else [name, str(value)]
-    line += ["--stretch"] if settings.stretch else []
+    for key, value in settings.options.items():
+        line += ["--option", write_pairs({key: value})]
     return shlex.join(line)

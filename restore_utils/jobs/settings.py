@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from restore_utils.errors import OptionError
 from restore_utils.media.mux import is_images
 from restore_utils.media.write import Encoding
-from restore_utils.restorers.building import MOST_FACTOR
+from restore_utils.restorers.options import as_text
 from restore_utils.restorers.registry import build_all, with_second_stages
 
 if TYPE_CHECKING:
@@ -27,11 +27,8 @@ class Settings:
 
     models: tuple[str, ...] = ("old-film",)
     """Names or files of models, each with its options (`median:strength=0.5`), in the order they run."""
-    render_factor: int | None = None
-    """Side of the square, in units of 16 pixels, that models are given the picture in. None: each by its default,
-    which is 40 for networks trained on squares and the picture's own size for all others."""
-    stretch: bool = False
-    """Whether what comes of the square is stretched back, without the finer detail of the picture."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """For all models that have them, where these do not say otherwise: render_factor, stretch, mask, ..."""
     start: Fraction | None = None
     """Seconds after the first frame; None: from the first."""
     stop: Fraction | None = None
@@ -42,18 +39,12 @@ class Settings:
     device: str = "auto"
     mask: bool = False
     """Whether a film of the masks is written beside the result."""
-    mask_in: str | None = None
-    """A person's own mask, a still or a clip, for the models that take one; their fingerprints tell what is in it."""
     stream: int | None = None
     """Number of the stream that is restored, in a film that holds several pictures; None: see media.inspect.picture."""
 
     def __post_init__(self) -> None:
         if self.segment_frames < 1:
             raise OptionError(f"segment-frames must be 1 or more, not {self.segment_frames}")
-        if self.render_factor is not None and not 1 <= self.render_factor <= MOST_FACTOR:
-            raise OptionError(
-                f"render factor {self.render_factor} is not between 1 and {MOST_FACTOR}: the square has 16 x it pixels"
-            )
         if None not in (self.start, self.stop) and self.start >= self.stop:
             raise OptionError(f"start {float(self.start):g} s is not before stop {float(self.stop):g} s")
         if not self.models:
@@ -65,23 +56,19 @@ class Settings:
         Raises:
             ModelError, OptionError: one cannot be had, or has not the options that are given.
         """
-        return build_all(
-            self.models,
-            device=device,
-            render_factor=self.render_factor,
-            stretch=self.stretch,
-            mask_in=self.mask_in,
-        )
+        return build_all(self.models, device=device, options=self.options)
 
 
-def parse_time(text: str | float | None) -> Fraction | None:
-    """Seconds from "90", "90.5", "1:30" or "0:01:30.250"; None and "" are None.
+def parse_time(text: str | float | Fraction | None) -> Fraction | None:
+    """Seconds from "90", "90.5", "1:30", "0:01:30.250" or, exactly, "1001/30"; None and "" are None.
 
     Raises:
         OptionError: for anything else, negative times too.
     """
     if text is None or text == "":
         return None
+    if re.fullmatch(r"\d+/[1-9]\d*", str(text).strip()):
+        return Fraction(str(text).strip())
     parts = str(text).strip().split(":")
     if (
         len(parts) > 3
@@ -92,11 +79,17 @@ def parse_time(text: str | float | None) -> Fraction | None:
     return sum((Fraction(p) * 60**i for i, p in enumerate(reversed(parts))), Fraction(0))
 
 
+def time_text(time: Fraction) -> str:
+    """Seconds as `parse_time` reads them, exactly: a decimal where there is one of a few digits, else a fraction."""
+    decimal = f"{float(time):.6f}".rstrip("0").rstrip(".")
+    return decimal if Fraction(decimal) == time else str(time)
+
+
 def settings_for(
     out: str | Path,
     *,
     model: str | Sequence[str] = "old-film",
-    render_factor: int = 0,
+    render_factor: float | str | None = None,
     stretch: bool = False,
     finetune_stage2: bool = False,
     start: str | float | None = None,
@@ -108,18 +101,21 @@ def settings_for(
     mask: bool = False,
     mask_in: str | Path | None = None,
     stream: int | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Settings:
     """Settings from what a form or a command line holds.
 
     Args:
         out: the result; a folder of images is PNG if no codec is chosen, everything else H.264.
         model: names or files with their options, several as a sequence or joined by " + ".
-        render_factor: 0: what each model was made for, 40 for networks trained on squares, else the picture's own size.
+        render_factor: side of the square, in units of 16 pixels, that models are given the picture in; 0: the picture's
+            own size; None, "" and "auto": what each model was made for, which is 40 for networks trained on squares.
         stretch: what comes of the square is stretched back, without the finer detail of the picture.
         finetune_stage2: the second stage behind every model that has one.
         mask_in: a still, or a clip with a frame for each of the film: white = repair, black = never touch, grey = the
             model decides; "" and None for none.
         stream: number of the picture's stream, in a film that holds several.
+        options: more options for all models that have them, as behind a model's name: {"strength": 0.5}.
 
     Raises:
         OptionError: one line that says which value cannot be.
@@ -127,20 +123,25 @@ def settings_for(
     specs = [spec.strip() for spec in (model.split(" + ") if isinstance(model, str) else model) if spec.strip()]
     if finetune_stage2 and specs:
         specs = with_second_stages(specs)
+    shared = {key: as_text(value) for key, value in (options or {}).items()}
+    if render_factor not in (None, "", "auto"):
+        shared["render_factor"] = as_text(render_factor)
+    if stretch:
+        shared["stretch"] = "yes"
+    if mask_in:
+        shared["mask"] = str(mask_in)
     if not codec:
         images = is_images(Path(out))
         codec = ("tiff" if Path(out).suffix in (".tif", ".tiff") else "png") if images else "h264"
     return Settings(
         models=tuple(specs),
-        render_factor=_count("render factor", render_factor) or None,
-        stretch=stretch,
+        options=shared,
         start=parse_time(start),
         stop=parse_time(stop),
         encoding=Encoding(codec, crf),
         segment_frames=_count("segment-frames", segment_frames),
         device=device,
         mask=mask,
-        mask_in=str(mask_in) if mask_in else None,
         stream=stream,
     )
 

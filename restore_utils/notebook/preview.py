@@ -37,6 +37,7 @@ def render_factors(job: Job, settings: Settings, factors: str | Sequence[int], *
     pictures, captions = [before, after], [f"frame {n} as it is", size]
     if (plan.width, plan.height) == (job.clip.video.width, job.clip.video.height):
         for factor in factors:
-            pictures.append(job.frame(job.plan(replace(settings, render_factor=factor)), n)[1])
-            captions.append(f"render factor {factor}")
+            squared = replace(settings, options={**settings.options, "render_factor": str(factor)})
+            pictures.append(job.frame(job.plan(squared), n)[1])
+            captions.append(f"render factor {factor}" if factor else "full size")
     return strip(pictures, captions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from restore_utils.errors import OptionError
 
 _BOOLEANS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+# A value reaches up to the next `,key=`, so that it may hold commas; one that holds `,key=` itself stands in quotes.
+_PAIR = re.compile(r"""\s*(\w+)\s*=\s*("[^"]*"|'[^']*'|.*?)\s*(?:,(?=\s*[A-Za-z]\w*\s*=)|$)""", re.S)
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,40 @@ def parse_options(name: str, given: Mapping[str, str], legal: Sequence[Option]) 
         if key not in known:
             raise OptionError(f"{name} has no option {key!r}: it has {', '.join(known) or 'none'}")
     return {key: option.parse(given[key]) if key in given else option.default for key, option in known.items()}
+
+
+def read_pairs(text: str) -> dict[str, str]:
+    """The options that `key=value,key=value` gives.
+
+    Raises:
+        OptionError: it is not written like that, or gives one twice.
+    """
+    given: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        found = _PAIR.match(text, at)
+        if not found:
+            raise OptionError(f"{text[at:].strip()!r} is no option: write key=value,key=value")
+        key, value = found[1], found[2]
+        if key in given:
+            raise OptionError(f"{key} is given twice in {text!r}: keep one")
+        given[key] = value[1:-1] if value[:1] in ("'", '"') and len(value) > 1 and value[-1] == value[0] else value
+        at = found.end()
+    return given
+
+
+def write_pairs(options: Mapping[str, object]) -> str:
+    """Options as `key=value,key=value`, as `read_pairs` reads them."""
+    pairs = []
+    for key, value in options.items():
+        text = as_text(value)
+        if "," in text or text[:1] in ("'", '"'):
+            quote = "'" if '"' in text else '"'
+            text = f"{quote}{text}{quote}"
+        pairs.append(f"{key}={text}")
+    return ",".join(pairs)
+
+
+def as_text(value: object) -> str:
+    """The value of an option as it is written."""
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)

@@ -29,7 +29,7 @@ from restore_utils.errors import ModelError, OptionError
 from restore_utils.files.download import Progress
 from restore_utils.restorers import weights
 from restore_utils.restorers.building import MOST_FACTOR, common_options, make_model
-from restore_utils.restorers.options import Option, parse_options
+from restore_utils.restorers.options import Option, as_text, parse_options, read_pairs
 from restore_utils.restorers.restorer import Restorer, Source
 from restore_utils.restorers.weights import WeightFile
 
@@ -82,7 +82,12 @@ class Entry:
     @property
     def options(self) -> tuple[Option, ...]:
         """What may follow its name."""
-        found = () if self.chain else _options(self.architecture, self, self.render_factor)
+        if self.chain:  # of all its models
+            named: dict[str, Option] = {}
+            for option in (option for spec in self.chain for option in _entry(_split(spec)[0]).options):
+                named.setdefault(option.name, option)
+            return tuple(named.values())
+        found = _options(self.architecture, self, self.render_factor)
         return tuple(option for option in found if option.name != "finetune_stage2" or self.stage2)
 
 
@@ -100,31 +105,25 @@ def build_all(
     specs: Sequence[str],
     *,
     device: torch.device | str = "cpu",
-    render_factor: int | None = None,
-    stretch: bool = False,
-    mask_in: str | Path | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
 ) -> list[FrameModel]:
     """The models that several texts name, in order.
 
     Args:
-        render_factor: of every model that does not have one behind its name; None: the model's own default.
-        stretch: for all models that work on a square.
-        mask_in: a person's own mask, for all models that take one and do not have one behind their name.
+        options: for every model that has them, where its own text does not say otherwise.
 
     Raises:
-        ModelError, OptionError: as `build`; and where nothing works on a square that could be stretched, or takes a
-            mask.
+        ModelError, OptionError: as `build`; and where no model takes one of the options.
     """
-    common = {"stretch": "yes"} if stretch else {}
-    if render_factor is not None:
-        common["render_factor"] = str(render_factor)
-    if mask_in:
-        common["mask"] = str(mask_in)
+    common = {key: as_text(value) for key, value in options.items()}
     models = [model for spec in specs for model in build(spec, device=device, common=common)]
-    if stretch and not any(model.options["stretch"] for model in models):
+    if common.get("stretch") == "yes" and not any(model.options["stretch"] for model in models):
         raise OptionError(f"stretch: no model works on a square here: add a render factor, such as {USUAL_FACTOR}")
-    if mask_in and not any(model.options.get("mask") for model in models):
-        raise OptionError(f"no model here takes the mask {mask_in}: add one that does, such as film-small")
+    for key, text in common.items():
+        if not any(key in model.options for model in models):
+            have = [entry.name for entry in _zoo().values() if key in {option.name for option in entry.options}]
+            choose = f", or add one that does: {', '.join(have)}" if have else ""
+            raise OptionError(f"no model here takes {key}={text}: leave it out{choose}")
     return models
 
 
@@ -132,13 +131,16 @@ def build(
     spec: str,
     *,
     device: torch.device | str = "cpu",
+    options: Mapping[str, object] = MappingProxyType({}),
     common: Mapping[str, str] = MappingProxyType({}),
     progress: Progress | None = None,
 ) -> list[FrameModel]:
     """The models that a text names, ready on the device, to be run one after the other.
 
     Args:
-        spec: `NAME`, `FILE` or `URL`, with options behind a colon: `fastdvdnet:sigma=20`.
+        spec: `NAME`, `FILE` or `URL`, with options behind a colon: `fastdvdnet:sigma=20`. Those of a chain are for all
+            of its models that have them.
+        options: more of them, before those of the text.
         common: options for every model that has them, where the text does not say otherwise.
         progress: called with bytes done and bytes in all while weights are downloaded.
 
@@ -150,31 +152,48 @@ def build(
         OptionError: for an option that the model does not have, or a value that it does not take.
     """
     name, given = _split(spec)
+    given |= {key: as_text(value) for key, value in options.items()}
     if name in _added:
         return [_make_added(name, _chosen(name, given, common, common_options(0)), device)]
     entry = _zoo().get(name)
     if entry is None:
         return [_build_file(name, given, common, device, progress)]
     if entry.chain:
-        if given:
-            raise OptionError(f"{name} is a chain and has no options: name its parts instead: {', '.join(entry.chain)}")
-        return [model for part in entry.chain for model in build(part, device=device, common=common, progress=progress)]
+        return _build_chain(entry, given, device, common, progress)
     if "finetune_stage2" in given and not entry.stage2:
         raise OptionError(f"{name} has no second stage: leave finetune_stage2 out")
-    options = _chosen(name, given, common, entry.options)
-    stage2 = options.pop("finetune_stage2", False)
-    if not entry.commercial and not options.pop("noncommercial"):
+    chosen = _chosen(name, given, common, entry.options)
+    stage2 = chosen.pop("finetune_stage2", False)
+    if not entry.commercial and not chosen.pop("noncommercial"):
         raise ModelError(
             f"the weights of {name} are for non-commercial use only ({entry.licence_weights}): write "
             f"{name}:noncommercial=yes if yours is"
         )
     path = weights.fetch(entry.weight_file, progress=progress) if entry.weight_file else None
-    built = [_make(entry.architecture, Source(name, path, entry.ends), options, device)]
+    built = [_make(entry.architecture, Source(name, path, entry.ends), chosen, device)]
     if stage2:
         second = {key: value for key, value in given.items() if key != "finetune_stage2"}
-        text = ",".join(f"{key}={value}" for key, value in second.items())
-        text = f"{entry.stage2}:{text}" if text else entry.stage2
-        built += build(text, device=device, common=common, progress=progress)
+        built += build(entry.stage2, device=device, options=second, common=common, progress=progress)
+    return built
+
+
+def _build_chain(
+    entry: Entry,
+    given: Mapping[str, str],
+    device: torch.device | str,
+    common: Mapping[str, str],
+    progress: Progress | None,
+) -> list[FrameModel]:
+    """The models of a chain, each with those of the options that it has."""
+    legal = [option.name for option in entry.options]
+    for key in given:
+        if key not in legal:
+            raise OptionError(f"{entry.name} has no option {key!r}: its models have {', '.join(legal)}")
+    built = []
+    for part in entry.chain:
+        has = {option.name for option in _entry(_split(part)[0]).options}
+        own = {key: text for key, text in given.items() if key in has}
+        built += build(part, device=device, options=own, common=common, progress=progress)
     return built
 
 
@@ -298,15 +317,7 @@ def _split(spec: str) -> tuple[str, dict[str, str]]:
     name, *rest = _OPTIONS_AT_END.split(spec.strip(), maxsplit=1)
     if not name:
         raise OptionError(f"{spec!r} names no model: write NAME or NAME:key=value")
-    given: dict[str, str] = {}
-    for pair in rest[0].split(",") if rest else ():
-        key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
-            raise OptionError(f"{pair!r} in {spec!r} is no option: write key=value,key=value")
-        if key.strip() in given:
-            raise OptionError(f"{key.strip()} is given twice in {spec!r}: keep one")
-        given[key.strip()] = value.strip()
-    return name, given
+    return name, read_pairs(rest[0]) if rest else {}
 
 
 def _build_file(
