@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,11 +15,15 @@ from safetensors.torch import save_file
 
 from restore_utils.core.adapters import per_frame
 from restore_utils.core.testing import check_model, film, run, stacked
-from restore_utils.errors import ModelError, OptionError
+from restore_utils.errors import ModelError, OptionError, TrainingError
+from restore_utils.jobs.remarks import detail
+from restore_utils.jobs.restoration import restore_film, settings_for
+from restore_utils.media.inspect import probe
 from restore_utils.restorers.upscale import model as upscale
 from restore_utils.restorers.upscale.network import UpscaleNet, to_luma, twice
 from restore_utils.restorers.upscale.steadied import Steadied, fused
 from restore_utils.restorers.upscale.windows import Pictures, neighbours, windows_of
+from tests import clips
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +160,98 @@ def test_an_image_model_that_boils_is_steadied():
     check_model(steadied, width=50, height=38)
     before, after = (stacked(run(m, frames))[2:5].std(0).mean() for m in (boiling, steadied))
     assert after < 0.6 * before
+
+
+# ---- in a restoration ----
+
+
+def test_a_film_keeps_its_shape_and_wrong_orders_are_told(weights, tmp_path):
+    source, out = clips.anamorphic(tmp_path / "dvd.mkv", Fraction(4, 3)), tmp_path / "hd.mkv"
+    settings = settings_for(out, model=[f"{weights}:lines=128,square=yes", "median"], stop=0.2)
+    done = restore_film(source, out, settings)
+    video = probe(out).video
+    assert (video.width, video.height, video.sample_aspect) == (256, 128, 1)
+    assert any("median stands after small.safetensors" in line for line in done.messages)
+
+
+def test_less_than_the_film_has_is_refused(weights, tmp_path):
+    source = clips.plain(tmp_path / "plain.mkv", 4)
+    with pytest.raises(OptionError, match=r"48x32 is less than the film has \(96x64\)"):
+        restore_film(source, tmp_path / "out.mkv", settings_for(tmp_path / "out.mkv", model=[f"{weights}:lines=32"]))
+
+
+def test_what_was_enlarged_before_is_known():
+    rng = np.random.default_rng(0)
+    noise = rng.random((120, 160), np.float32)
+    own = cv2.GaussianBlur(noise, (0, 0), 0.8) + 2 * cv2.GaussianBlur(
+        noise, (0, 0), 2
+    )  # as pictures: coarser is stronger
+    small = cv2.resize(own, (80, 60), interpolation=cv2.INTER_AREA)
+    assert detail(own) > 0.3
+    assert detail(cv2.resize(small, (160, 120), interpolation=cv2.INTER_CUBIC)) < 0.27
+
+
+# ---- training ----
+
+
+def test_degradation_is_the_same_for_the_same_seed_and_half_as_large():
+    from restore_utils.train.upscale.degrade import degraded
+
+    frames = film(3, 64, 48)
+    kinds = set()
+    for seed in range(24):
+        once, again = (degraded(frames, np.random.default_rng(seed)) for _ in range(2))
+        assert torch.equal(once, again)
+        assert once.shape == (3, 3, 24, 32)
+        assert once.min() >= 0
+        assert once.max() <= 1
+        kinds.add(round(float((once - F.avg_pool2d(frames, 2)).abs().mean()), 3))
+    assert len(kinds) > 8
+
+
+@pytest.mark.parametrize("codec", ["mpeg2", "mpeg4", "h264"])
+def test_real_codecs_there_and_back(codec):
+    from restore_utils.train.upscale.codecs import decoded, encoded
+
+    frames = (film(6, 96, 64) * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+    poor, good = (decoded(encoded(frames, codec, quality)) for quality in (0.0, 1.0))
+    assert poor.shape == good.shape == frames.shape
+    errors = [np.square(x.astype(float) - frames).mean() for x in (poor, good)]
+    assert 0 < errors[1] <= errors[0] < 2000
+
+
+@pytest.fixture
+def stills(tmp_path):
+    folder = tmp_path / "footage"
+    folder.mkdir()
+    for k in range(2):
+        picture = (film(1, 320, 300, seed=k)[0] * 255).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(picture).save(folder / f"{k}.png")
+    return folder
+
+
+def test_training_goes_on_where_it_was_stopped(stills, tmp_path, monkeypatch):
+    from restore_utils.train.upscale import run as training
+
+    monkeypatch.setattr(training, "HELD", 6)
+    train = training.train
+    out = tmp_path / "run"
+    common = {"minutes": 60, "preset": "fast", "workers": 0}
+    train([stills], out, steps=2, **common)
+    train([stills], out, steps=3, **common)
+    path = train([stills], out, steps=3, **common)
+    lines = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3, 3]
+    assert all(5 < line["psnr"] < 60 for line in lines)
+    frames = film(3, 48, 32)
+    assert stacked(run(upscale.load(path), frames)).shape == (3, 3, 64, 96)
+
+
+def test_training_says_what_it_lacks(tmp_path, stills):
+    from restore_utils.train.upscale.run import train
+
+    with pytest.raises(TrainingError, match="choose one of fast, fine"):
+        train([stills], tmp_path / "run", minutes=1, preset="huge")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainingError, match="no clip or still"):
+        train([tmp_path / "empty"], tmp_path / "run", minutes=1)

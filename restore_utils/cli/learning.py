@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from restore_utils.cli.app import app, print_line, say
+from restore_utils.train import KINDS, learn_kind
 
 
 @app.command()
@@ -76,9 +77,17 @@ def pairs(
 
 @app.command()
 def train(
-    pairs: Annotated[Path, typer.Argument(help="A folder that `pairs` made.")],
+    pairs: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="A folder that `pairs` made; clean footage for other kinds than unet."),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder of the run; a run in it is gone on with.")],
-    preset: Annotated[str, typer.Option(help="quick, star-wars, deoldify or smoke.")] = "quick",
+    kind: Annotated[str, typer.Option(help=f"unet, {', '.join(KINDS)}.")] = "unet",
+    minutes: Annotated[float, typer.Option(help="Of training, for other kinds than unet.")] = 90.0,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="unet: quick (default), star-wars, deoldify, smoke; upscale: fine (default), fast."),
+    ] = None,
     stages: Annotated[Path | None, typer.Option(help="FILE.toml of your own stages.")] = None,
     gan: Annotated[bool, typer.Option(help="Also the critic and the GAN phase.")] = True,
     loss: Annotated[str, typer.Option(help="auto, feature, structural or pixel.")] = "auto",
@@ -90,17 +99,25 @@ def train(
     mirror: Annotated[Path | None, typer.Option(help="Folder, such as one on Drive, that gets copies.")] = None,
     find_rate: Annotated[bool, typer.Option("--find-rate", help="Only look for a learning rate.")] = False,
 ) -> None:
-    """Train a U-Net on pairs. Run the same line again to go on after an interruption."""
+    """Train a network of your own. Run the same line again to go on after an interruption."""
     from restore_utils.progress import text_progress
     from restore_utils.train.unet import find_rate as look
     from restore_utils.train.unet import train as learn
 
+    logging.getLogger("restore_utils").setLevel(logging.INFO)  # a run of hours says what it does as it goes
+    if kind != "unet":
+        if stages or encoder or mirror or find_rate or rate != 1 or not gan or not pretrained or loss != "auto":
+            raise typer.BadParameter(
+                f"--kind {kind} takes --minutes, --preset, --device and --seed: leave the rest out"
+            )
+        weights = learn_kind(kind, pairs, out, minutes=minutes, preset=preset, device=device, seed=seed)
+        say(f"{weights} is ready: restore CLIP OUT --model {weights}")
+        return
     if find_rate and (rate != 1 or mirror or not gan):
         raise typer.BadParameter(
             "--find-rate only looks for a rate: leave --rate, --mirror and --no-gan to the training"
         )
-    logging.getLogger("restore_utils").setLevel(logging.INFO)  # a run of hours says what it does as it goes
-    common = {"preset": preset, "stages": stages, "loss": loss, "pretrained": pretrained, "encoder": encoder}
+    common = {"preset": preset or "quick", "stages": stages, "loss": loss, "pretrained": pretrained, "encoder": encoder}
     common |= {"device": device, "seed": seed}
     with text_progress() as progress:
         if find_rate:

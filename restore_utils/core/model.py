@@ -188,6 +188,10 @@ def _scaled_shots(shots: Sequence[Shot], across: float, down: float) -> list[Sho
     return made
 
 
+STAGES = ("repair", "enlarge", "colour", "widen")
+"""In what order models that do these things should stand in a chain."""
+
+
 class FrameModel(Protocol):
     """What step three of every restorer is. Subclass it for the defaults, or have the same attributes.
 
@@ -226,6 +230,8 @@ class FrameModel(Protocol):
     pixel_aspect: Fraction = Fraction(1)
     """Width over height of a pixel of the film as it is shown; set by who knows the film, before anything is asked."""
 
+    stage: str = ""
+    """Where in a chain it belongs: one of STAGES; empty: anywhere."""
     adds_color: bool = False
     """Whether a grey source gets colour: the result then has chroma planes, 4:2:0 in the source's own bit depth."""
     keeps_luma: bool = False

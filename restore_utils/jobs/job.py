@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -39,7 +39,7 @@ from restore_utils.jobs.plan import (
     span,
     tell_pixel_aspect,
 )
-from restore_utils.jobs.remarks import remarks
+from restore_utils.jobs.remarks import chain_remarks, remarks
 from restore_utils.jobs.settings import Settings
 from restore_utils.jobs.store import (
     COPIED,
@@ -129,7 +129,7 @@ class Job:
         cell = lcm(*(model.grid or size.length for model, size in zip(models, sizes, strict=True)))
         ranges = plan_segments(self.analysis.shots, first, stop, settings.segment_frames, cell)
         segments = tuple(Segment(a, b, segment_name(a, b, recipe)) for a, b in ranges)
-        odd = remarks(self.clip, self.analysis)
+        odd = (*remarks(self.clip, self.analysis), *chain_remarks(models, self.clip, self.analysis))
         said = (*self.clip.messages, *self.analysis.messages, *odd, said, unmastered(settings.encoding, self.clip))
         return Plan(
             settings,
@@ -145,6 +145,11 @@ class Job:
             recipe,
             messages=tuple(line for line in said if line),
         )
+
+    def _shown(self, plan: Plan) -> Clip:
+        """The source with the shape that samples of the result have."""
+        shape = tell_pixel_aspect(plan.models, self.clip.video)
+        return replace(self.clip, video=replace(self.clip.video, sample_aspect=shape))
 
     def _film(self, first: int, stop: int) -> Film:
         """The film whose frames first <= n < stop are restored, by its measurements."""
@@ -235,13 +240,13 @@ class Job:
     @contextmanager
     def _segment(self, plan: Plan, segment: Segment) -> Iterator[tuple[Writer, Writer | None, Changes]]:
         """Writers of one segment. Nothing stays of one that is not whole; the film, written last, stands for all."""
-        size = (plan.width, plan.height)
+        size, clip = (plan.width, plan.height), self._shown(plan)
         evidence = Changes(segment.first, segment.stop)
         with ExitStack() as stack:
             film = stack.enter_context(
                 Writer(
                     segment_file(self.folder, segment.name),
-                    self.clip,
+                    clip,
                     plan.settings.encoding,
                     *size,
                     place=plan.place,
@@ -251,7 +256,7 @@ class Job:
             masks = None
             if plan.settings.mask:
                 place = mask_file(self.folder, segment.name)
-                masks = stack.enter_context(Writer(place, self.clip, Encoding("ffv1"), *size, mask_film=True))
+                masks = stack.enter_context(Writer(place, clip, Encoding("ffv1"), *size, mask_film=True))
             yield film, masks, evidence
             writers = [writer for writer in (film, masks) if writer]
             for writer in writers:

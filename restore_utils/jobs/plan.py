@@ -80,10 +80,20 @@ def span(
     return begin, None if settings.stop is None else max(end, at(0) + settings.stop), end
 
 
-def tell_pixel_aspect(models: Sequence[FrameModel], video: Video) -> None:
-    """Tell each model of a chain what shape the film's pixels have; no model changes it."""
+def tell_pixel_aspect(models: Sequence[FrameModel], video: Video) -> Fraction:
+    """Tell each model of a chain what shape the pixels of its frames have; answers with that of the result.
+
+    A picture that is enlarged is shown in the shape that it had: a DVD of 720x576 brought to 1440x1080 has square
+    pixels. What a rounding to whole pixels changes is left out of account, and so is picture added at the sides.
+    """
+    shape, width, height = video.sample_aspect, video.width, video.height
     for model in models:
-        model.pixel_aspect = video.sample_aspect
+        model.pixel_aspect = shape
+        wide, high = model.out_size(width, height)
+        if model.place(width, height) is None and abs(wide * height - high * width) >= 2 * height:
+            shape *= Fraction(width * high, height * wide)
+        width, height = wide, high
+    return shape
 
 
 def out_size(models: Sequence[FrameModel], width: int, height: int) -> tuple[int, int]:

@@ -33,7 +33,20 @@ from restore_utils.restorers.options import Option, as_text, parse_options, read
 from restore_utils.restorers.restorer import Restorer, Source
 from restore_utils.restorers.weights import WeightFile
 
-RESTORERS = ("copy", "median", "deflicker", "steady", "film", "widen", "upscale", "edvr", "fastdvdnet", "unet", "image")
+RESTORERS = (
+    "copy",
+    "median",
+    "deflicker",
+    "steady",
+    "film",
+    "widen",
+    "upscale",
+    "enhance",
+    "edvr",
+    "fastdvdnet",
+    "unet",
+    "image",
+)
 """The folders of this package that hold a restorer, in the order in which their models are listed."""
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".tar")

@@ -47,6 +47,7 @@ class Deflicker(FrameModel):
     """Evens out brightness that jumps from frame to frame; what is steady stays exactly as it is."""
 
     name = "deflicker"
+    stage = "repair"
     memory_per_pixel = 60
     on_host = True
 

@@ -117,6 +117,7 @@ class Film(FrameModel):
     (film.cues) is repaired beside the frames that come before it and after it.
     """
 
+    stage = "repair"
     before = after = REACH
     multiple_of = 16
     memory_per_pixel = 100  # besides some 400 in all, whatever the run's length

@@ -61,6 +61,7 @@ class Median(FrameModel):
     """
 
     name = "median"
+    stage = "repair"
     before = after = REACH
     memory_per_pixel = 120
     on_host = True

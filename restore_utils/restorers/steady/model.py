@@ -65,6 +65,7 @@ class Steady(FrameModel):
     """Takes out gate weave and jitter and keeps pans, tilts and their starts. What is steady is not touched at all."""
 
     name = "steady"
+    stage = "repair"
     before = after = REACH
     memory_per_pixel = 80
     on_host = True

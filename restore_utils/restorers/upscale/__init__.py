@@ -31,6 +31,7 @@ ENTRY = Restorer(
         Option("scale", 2, low=1, high=4, help="how many times larger: 1 (the same size, clean), 2 or 4"),
         Option("lines", 0, low=0, high=8192, help="height of the result instead of a scale, such as 1080; 0: scale"),
         Option("width", 0, low=0, high=16384, help="its width; 0: as follows from the lines"),
+        Option("square", False, help="square pixels: a DVD to lines=1080 is then 1440 or 1920 wide, as its film was"),
         SHARPNESS,
         GRAIN,
     ),

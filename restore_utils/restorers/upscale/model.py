@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from restore_utils.core.model import FrameModel, Result, Shot
+from restore_utils.core.model import Film, FrameModel, Result, Shot
 from restore_utils.core.precision import training_dtype
 from restore_utils.core.tiles import tiled
 from restore_utils.errors import ModelError, OptionError
@@ -18,6 +18,7 @@ from restore_utils.restorers.upscale.network import MIDDLE, UpscaleNet, twice
 from restore_utils.restorers.upscale.windows import AROUND, Aligned, Pictures, pictures_of, windows_of
 
 TILE = 512  # pixels of the source: larger frames go through the network in tiles of this side
+MOST = 4  # times as large as the source, at most
 CELL = 8  # pixels of the source: the mean of a square of this side is held
 HELD = 0.4 / 255  # as far as the mean may wander: half a grey level, less what limiting to [0, 1] leaves
 
@@ -31,6 +32,7 @@ class Upscale(FrameModel):
     over it by choice. Alignment is on whole frames, the network runs in tiles, and one frame is enlarged at a time.
     """
 
+    stage = "enlarge"
     before = after = AROUND
     reach = None
 
@@ -41,6 +43,7 @@ class Upscale(FrameModel):
         *,
         times: int = 2,
         size: tuple[int, int] | None = None,
+        square: bool = False,
         sharpness: float = 1.0,
         grain: float = 0.0,
     ) -> None:
@@ -48,8 +51,9 @@ class Upscale(FrameModel):
         Args:
             times: 1, 2 or 4: how much larger the network makes a picture; 4: twice by 2.
             size: (width, height) asked for, 0 for one that follows from the other; None: `times` the source's.
+            square: pixels of the result are square, whatever those of the film are, where one side follows.
         """
-        self.device, self.times, self.size = device, times, size
+        self.device, self.times, self.size, self.square = device, times, size, square
         self.sharpness, self.grain = sharpness, grain
         self.dtype = training_dtype(device) or torch.float32
         self.net = net.eval().requires_grad_(False).to(device, self.dtype, memory_format=torch.channels_last)
@@ -59,14 +63,23 @@ class Upscale(FrameModel):
         if self.size is None:
             return width * self.times, height * self.times
         wide, high = self.size
-        high = high or even(height * wide / width)
-        return wide or even(width * high / height), high
+        shape = width * (self.pixel_aspect if self.square else 1) / height
+        high = high or even(wide / shape)
+        return wide or even(high * shape), high
 
     def factor(self, width: int, height: int) -> int:
         """How much larger the network has to make a frame before it is brought to its size: 1, 2 or 4."""
         wide, high = self.out_size(width, height)
         ratio = max(wide / width, high / height)
         return self.times if self.size is None else 1 if ratio <= 1 else 2 if ratio <= 2 else 4
+
+    def refuse(self, film: Film) -> str | None:
+        (width, height), (wide, high) = film.size, self.out_size(*film.size)
+        if wide < width or high < height:
+            return f"{wide}x{high} is less than the film has ({width}x{height}): ask for more lines, or leave it out"
+        if max(wide / width, high / height) > MOST:
+            return f"{wide}x{high} is more than {MOST} times what the film has ({width}x{height}): ask for less"
+        return None
 
     def open(self, shot: Shot) -> Pictures:
         return pictures_of(shot)
@@ -167,6 +180,7 @@ def load(
     scale: int = 2,
     lines: int = 0,
     width: int = 0,
+    square: bool = False,
     sharpness: float = 1.0,
     grain: float = 0.0,
 ) -> Upscale:
@@ -178,6 +192,7 @@ def load(
         scale: 1 (the same size, clean), 2 or 4.
         lines: height of the result in pixels, instead of a scale; 0: `scale`.
         width: its width in pixels; 0: as follows from the lines, even.
+        square: with lines or a width, the other so that pixels are square.
         sharpness: 0 (a plain Lanczos enlargement of what is there) to 1 (what the network says).
         grain: given back, as a multiple of the source's.
 
@@ -198,7 +213,14 @@ def load(
         raise ModelError(
             f"{path} is no enlarger: give a .safetensors that train --kind upscale wrote ({error})"
         ) from None
-    size = (int(width), int(lines)) if lines or width else None
+    if square and not (lines or width):
+        raise OptionError("square pixels at what size? Give lines as well, such as lines=1080")
     return Upscale(
-        net, torch.device(device), times=int(scale), size=size, sharpness=float(sharpness), grain=float(grain)
+        net,
+        torch.device(device),
+        times=int(scale),
+        size=(int(width), int(lines)) if lines or width else None,
+        square=square,
+        sharpness=float(sharpness),
+        grain=float(grain),
     )
