@@ -8,8 +8,11 @@ from fractions import Fraction
 import av
 import pytest
 
+from restore_utils.jobs.restoration import restore_film
+from restore_utils.jobs.settings import settings_for
 from restore_utils.media.encoding import Encoding
 from restore_utils.media.inspect import probe
+from restore_utils.media.matroska import Element, elements
 from restore_utils.media.mux import join
 from restore_utils.media.read import Reader
 from restore_utils.media.write import Writer
@@ -119,3 +122,174 @@ def test_an_animated_png_is_a_film(tmp_path):
         output.mux(stream.encode(None))
     with Reader(probe(tmp_path / "film.png")) as reader:
         assert len(list(reader)) == 4
+
+
+def copied(source, out, codec=""):
+    return restore_film(source, out, settings_for(out, model="copy", codec=codec))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_shape_that_cannot_be_is_square(tmp_path, suffix):
+    film = clips.write(tmp_path / "plain.mp4", clips.pictures(8), codec="mpeg4", options={}, aspect=Fraction(16, 11))
+    data = bytearray(film.read_bytes())
+    at = data.find(b"pasp") + 4
+    data[at : at + 8] = struct.pack(">II", 2_000_000_000, 1)
+    film.write_bytes(data)
+    done = copied(film, tmp_path / f"out{suffix}")
+    assert probe(done.out).video.sample_aspect == 1
+    assert any("cannot be; taken for square" in line for line in done.messages)
+
+
+def aperture(path, wide: int, high: int, across: int = 0, down: int = 0):
+    """A film in MOV that wants a part of its picture to be shown: a `clap` box in its sample entry."""
+    clips.write(path, clips.pictures(6, (96, 64)), codec="mpeg4", options={"g": "1", "b": "4M"})
+    box = struct.pack(">I4s8i", 40, b"clap", wide, 1, high, 1, across, 1, down, 1)
+    data = bytearray(path.read_bytes())
+    entry = data.find(b"mp4v", data.find(b"stsd")) - 4
+    at = entry + struct.unpack(">I", data[entry : entry + 4])[0]
+    moov = data.find(b"moov")
+    assert moov > data.find(b"mdat"), "the offsets of the samples stay"
+    data[at:at] = box
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"mp4v"):
+        head = data.find(kind, moov) - 4
+        data[head : head + 4] = struct.pack(">I", struct.unpack(">I", data[head : head + 4])[0] + len(box))
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "rest"),
+    [((80, 48), (8, 8, 88, 56)), ((80, 48, -8, 4), (0, 12, 80, 60)), ((96, 64), None), ((300, 10), None)],
+)
+def test_what_a_clean_aperture_hides_does_not_come_back(tmp_path, given, rest):
+    film = aperture(tmp_path / "film.mov", *given)
+    stored = [frame.to_ndarray(format="rgb24") for frame in av.open(str(film)).decode(video=0)]
+    clip = probe(film)
+    left, top, right, bottom = rest or (0, 0, 96, 64)
+    assert (clip.video.width, clip.video.height) == (right - left, bottom - top)
+    assert any("clean aperture" in line for line in clip.messages) is (rest is not None)
+    with Reader(clip) as reader:
+        shown = [frame.planes.to_ndarray(format="rgb24") for frame in reader]
+    assert len(shown) == 6
+    assert all((abs(b.astype(int) - a[top:bottom, left:right]) < 40).all() for a, b in zip(stored, shown))
+    assert probe(copied(film, tmp_path / "out.mkv").out).video.width == right - left
+
+
+def test_what_matroska_crops_does_not_come_back(tmp_path):
+    film = clips.write(tmp_path / "film.mkv", clips.pictures(4), codec="ffv1", container={"write_crc32": "0"})
+    data = bytearray(film.read_bytes())
+    add = bytes.fromhex("54cc8108 54bb8104 54dd8110 54aa8102")  # left, top, right, bottom
+
+    def child(begin: int, end: int, number: int) -> Element:
+        return next(e for e in elements(data, begin, end) if e.number == number)
+
+    segment = child(0, len(data), 0x18538067)
+    tracks = child(segment.begin, len(data), 0x1654AE6B)
+    tags = child(segment.begin, len(data), 0x1254C367)
+    entry = child(tracks.begin, tracks.end, 0xAE)
+    video = child(entry.begin, entry.end, 0xE0)
+    # The tags give way to what is added.
+    data[tags.at : tags.end] = (
+        b"\xec\x40" + bytes([tags.end - tags.at - len(add) - 3]) + bytes(tags.end - tags.at - len(add) - 3)
+    )
+    for element in (tracks, entry, video):
+        width, size = element.begin - element.size_at, element.end - element.begin + len(add)
+        data[element.size_at : element.begin] = (size | 1 << 7 * width).to_bytes(width, "big")
+    data[video.end : video.end] = add
+    film.write_bytes(data)
+    clip = probe(film)
+    assert (clip.video.width, clip.video.height) == (96 - 8 - 16, 64 - 4 - 2)
+    with Reader(clip) as reader:
+        shown = [frame.rgb() for frame in reader]
+    assert len(shown) == 4
+    assert max(abs(b - clips.picture(n)[:, 4:62, 8:80]).max() for n, b in enumerate(shown)) < 0.2
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "h264", "h265"])
+@pytest.mark.parametrize("siting", ["left", "topleft", "center", "top"])
+def test_where_chroma_sits_is_kept_in_matroska(tmp_path, codec, siting):
+    options = {"qp": "0", "chroma_sample_location": siting}
+    clip = probe(clips.write(tmp_path / "film.mp4", clips.pictures(3), options=options))
+    assert clip.video.colour.location == siting
+    join(segments(tmp_path, clip, Encoding(codec)), clip, tmp_path / "out.mkv")
+    result = probe(tmp_path / "out.mkv").video
+    assert result.colour.siting == clip.video.colour.siting
+    assert (result.width, result.sample_aspect) == (96, 1)
+    if codec == "ffv1":
+        with Reader(clip) as old, Reader(probe(tmp_path / "out.mkv")) as new:
+            assert all((a.rgb() == b.rgb()).all() for a, b in zip(old, new, strict=True))
+
+
+def test_wide_screen_of_few_lines_is_hd(tmp_path):
+    frames = clips.pictures(2, (1280, 544), shade=clips.colour(1, tagged=False))
+    for frame in frames:
+        frame.color_range = 0
+    clip = probe(clips.write(tmp_path / "film.mp4", frames))
+    assert (clip.video.colour.matrix, clip.video.colour.tagged) == (1, False)
+    with Reader(clip) as reader:
+        assert abs(next(iter(reader)).rgb() - clips.picture(0, 1280, 544)).mean() < 0.01
+
+
+def test_empty_chunks_of_avi_are_no_loss(tmp_path):
+    film = clips.write(
+        tmp_path / "film.avi", [f.reformat(format="yuvj420p") for f in clips.pictures(20)], codec="mjpeg"
+    )
+    data = bytearray(film.read_bytes())
+    index = data.find(b"idx1")
+    for n in range(5, 10):  # chunks that the index says are empty: the picture before is shown on
+        at = index + 8 + 16 * n + 12
+        data[at : at + 4] = bytes(4)
+        place = struct.unpack_from("<I", data, at - 4)[0] + data.find(b"movi")
+        data[place + 4 : place + 8] = bytes(4)
+    film.write_bytes(data)
+    with Reader(probe(film)) as reader:
+        frames = list(reader)
+    assert len(frames) == 15
+    assert (reader.lost, reader.messages) == (0, [])
+
+
+def changing(path, first, second):
+    """Two films in one transport stream, one after the other, by the same clock."""
+    parts = []
+    for number, (options, begin) in enumerate(((first, 0), (second, 10))):
+        frames = clips.pictures(10, shade=options.pop("shade", None))
+        part = path.with_name(f"{number}.ts")
+        clips.write(part, frames, times=range(begin, begin + 10), options={"bf": "0"}, **options)
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (
+            {"aspect": Fraction(12, 11)},
+            {"aspect": Fraction(16, 11)},
+            "frames are unlike the first in shape of pixels",
+        ),
+        ({"shade": clips.colour(1)}, {"shade": clips.colour(6)}, "frames are unlike the first in colour tags"),
+        ({"shade": clips.colour(6)}, {"shade": clips.colour(6)}, None),
+    ],
+)
+def test_what_changes_in_mid_film_is_named(tmp_path, first, second, said):
+    with Reader(probe(changing(tmp_path / "film.ts", first, second))) as reader:
+        assert len(list(reader)) == 20
+    lines = [line for line in reader.messages if "unlike" in line]
+    assert (said is None and not lines) or said in lines[0]
+
+
+def test_captions_that_begin_later_are_named(tmp_path):
+    captions = b"\xb5\x00\x31GA94\x03\xc1\xff\xfc\x94\x20\xff"  # ATSC A/53, one pair of bytes
+    film = clips.write(tmp_path / "film.h264", clips.pictures(8), options={"qp": "0", "bf": "0", "g": "1"})
+    units = film.read_bytes().split(b"\x00\x00\x00\x01")
+    sei = b"\x06\x04" + bytes([len(captions)]) + captions + b"\x80"
+    pictures = [n for n, unit in enumerate(units) if unit and unit[0] & 31 == 7]
+    for n in reversed(pictures[4:]):
+        units.insert(n + 2, sei)
+    film.write_bytes(b"\x00\x00\x00\x01".join(units))
+    clip = probe(film)
+    assert not any("captions" in line for line in clip.messages)
+    with Reader(clip) as reader:
+        list(reader)
+    assert any("closed captions" in line and "left out" in line for line in reader.messages)

@@ -159,7 +159,7 @@ def test_every_codec_writes_every_size_close_to_the_source(tmp_path, codec, size
         clip = probe(clips.write(tmp_path / "source.mkv", frames, codec="ffv1", options={"slices": "1"}))
         read = write(tmp_path / "segment", clip, Encoding(codec))
         name, _ = pixel_format_for(Encoding(codec), clip, *size)
-        colour = colour_for(Encoding(codec), clip, name, size[1])
+        colour = colour_for(Encoding(codec), clip, name, *size)
         with av.open(str(tmp_path / "segment")) as container:
             result = list(container.decode(video=0))
         assert [(frame.width, frame.height) for frame in result] == [size, size]
@@ -294,8 +294,8 @@ def test_range_moves_with_the_samples():
 
 def test_untagged_stays_untagged_unless_players_would_guess_otherwise(tmp_path):
     clip = probe(clips.tagged(tmp_path / "source.mkv", 6, tag=False))
-    assert not colour_for(Encoding(), clip, "yuv420p", 64).tagged
-    enlarged = colour_for(Encoding(), clip, "yuv420p", 1080)
+    assert not colour_for(Encoding(), clip, "yuv420p", 96, 64).tagged
+    enlarged = colour_for(Encoding(), clip, "yuv420p", 1920, 1080)
     assert enlarged.tagged
     assert enlarged.matrix == clip.video.colour.matrix
 

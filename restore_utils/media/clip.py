@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from restore_utils.media.boxes import Crop
 from restore_utils.media.mastering import Mastering
 from restore_utils.media.planes import Orientation
 
@@ -32,6 +33,19 @@ class Colour:
     def location(self) -> str:
         """The siting as the value of FFmpeg's option chroma_sample_location."""
         return LOCATIONS.get(self.siting, "left")
+
+
+_BROAD, _TALL = 1280, 576  # columns from which on, lines above which a picture is HD
+
+
+def usual_matrix(width: int, height: int) -> int:
+    """The matrix of a picture that names none: BT.709 in HD, which wide screen may make low; else BT.601.
+
+    The bounds are those that players go by (mpv, mp_csp_guess_colorspace).
+    """
+    if width >= _BROAD or height > _TALL:
+        return 1
+    return 5 if height in (288, 576) else 6
 
 
 LOCATIONS = {
@@ -79,6 +93,8 @@ class Video:
     metadata: Mapping[str, str] = field(default_factory=dict)
     mastering: Mastering | None = None
     """Of an HDR film."""
+    crop: Crop = field(default_factory=Crop)
+    """What the container wants to be left of the stored picture; width and height are what is left."""
 
 
 @dataclass(frozen=True)

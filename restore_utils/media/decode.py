@@ -16,7 +16,7 @@ from restore_utils.media.clip import Clip
 from restore_utils.media.clock import Mover, timeline
 from restore_utils.media.colour import from_rgb, to_rgb
 from restore_utils.media.container import open_film
-from restore_utils.media.inspect import packets, resolve_colour
+from restore_utils.media.inspect import inside, left_out, packets, resolve_colour
 from restore_utils.media.planes import Planar, layout, planar_format
 
 # Each packet gives one frame in these, so that packets without a frame are lost frames. Not so where frames are hidden
@@ -75,10 +75,15 @@ class FilmDecoder(AbstractContextManager):
         if clip.container.startswith("mov") and self._promised:
             # What an edit list leaves out is counted in the header, but it is not missing.
             self._promised = len(self._stream.index_entries)
+        elif clip.container == "avi":  # chunks without data show the picture before them again
+            known = self._stream.index_entries
+            self._promised -= max(0, known[-1].timestamp + 1 - len(known)) if len(known) else 0
         self._dts: list[int] = []
         self._last: int | None = None
         self._sent = self._given = self._failed = self._damaged = self._untimed = self._resized = 0
         self._suspect = self._regular = self._skipped = self._hidden = 0
+        self._found: dict[str, int] = {}  # what frames have that the first has not, and in how many
+        self._first: tuple[set[str], dict[str, object]] | None = None
         self._end = Fraction(0)
         self._ended = False
         self._fields = clip.video.field_order in ("tt", "bb", "tb", "bt")
@@ -132,6 +137,22 @@ class FilmDecoder(AbstractContextManager):
                 heapq.heappop(self._dts)
             yield from frames
 
+    def _note(self, frame: av.VideoFrame) -> None:
+        """What a frame says of itself that the first does not: the result can say one thing only."""
+        had = inside(frame)
+        tags = frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc
+        facts = {"shape of pixels": self._stream.codec_context.sample_aspect_ratio, "colour tags": tags}
+        if self._first is None:
+            self._first = had, facts
+        news = [f"with what the first has not: {left_out(what)}" for what in had - self._first[0]]
+        news += [
+            f"unlike the first in {what}; the result says of all what the first does"
+            for what, said in facts.items()
+            if said != self._first[1][what] and said is not None
+        ]
+        for what in news:
+            self._found[what] = self._found.get(what, 0) + 1
+
     def _move(self, packet: av.Packet) -> None:
         """Bring a packet to its place on the film's clock, and remember what it said."""
         if not self._mover or not packet.size:
@@ -156,6 +177,7 @@ class FilmDecoder(AbstractContextManager):
             if last is not None:
                 pts = max(pts, last + 1)
         self._damaged += frame.is_corrupt
+        self._note(frame)
         self._measure_gap(pts)
         self._last = pts
         self._given += 1
@@ -175,7 +197,9 @@ class FilmDecoder(AbstractContextManager):
         """Where the picture changes size or format in mid-film, bring it to that of the film's beginning."""
         video = self._clip.video
         name, _ = planar_format(video.source_format)
-        size = (video.height, video.width) if video.orientation.transpose else (video.width, video.height)
+        width, height = (video.height, video.width) if video.orientation.transpose else (video.width, video.height)
+        crop = video.crop
+        size = (width + crop.left + crop.right, height + crop.top + crop.bottom)
         if (frame.format.name, frame.width, frame.height) == (name, *size):
             return frame
         self._resized += 1
@@ -221,7 +245,9 @@ class FilmDecoder(AbstractContextManager):
             (self._resized, "of another size or format; they were brought to that of the beginning"),
         ]
         lines = [f"{self._clip.path.name}: {_frames(count)} {what}" for count, what in facts if count]
-        return [*self._clock.messages, *lines]
+        name = self._clip.path.name
+        changes = [f"{name}: {_frames(count)} {what}" for what, count in self._found.items()]
+        return [*self._clock.messages, *lines, *changes]
 
 
 def _frames(count: int) -> str:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import cv2
 
 from restore_utils.errors import OptionError, OutputError
-from restore_utils.media.clip import Clip, Colour
+from restore_utils.media.clip import Clip, Colour, usual_matrix
 from restore_utils.media.container import MAX_PIXELS, MAX_SIDE
 from restore_utils.media.mastering import Mastering
 from restore_utils.media.planes import Layout, layout
@@ -241,11 +241,11 @@ def _distance(source: Layout, target: Layout) -> tuple:
     )
 
 
-def colour_for(encoding: Encoding, clip: Clip, pixel_format: str, height: int) -> Colour:
+def colour_for(encoding: Encoding, clip: Clip, pixel_format: str, width: int, height: int) -> Colour:
     """The colour that a result is computed by, and its tags.
 
     A source without a tag stays without one (matrix 2 in the tags), so that it looks like the source in every player,
-    unless the result has so many more lines that players would take it for another matrix.
+    unless the result is so much larger that players would take it for another matrix.
     """
     source, colour = layout(clip.video.pixel_format), clip.video.colour
     if (source.across, source.down) != (2, 2):
@@ -255,7 +255,9 @@ def colour_for(encoding: Encoding, clip: Clip, pixel_format: str, height: int) -
     if encoding.codec in ("png", "tiff"):  # gray images are read as full range
         return replace(colour, range=2)
     if source.kind == "rgb" or colour.matrix == 0:
-        return replace(colour, matrix=6 if height <= 576 else 1, range=1, tagged=True)
+        matrix = 1 if usual_matrix(width, height) == 1 else 6
+        return replace(colour, matrix=matrix, range=1, tagged=True)
     limited = encoding.codec == "prores"  # which has no flag for the other range
-    changed = (height <= 576) != (clip.video.height <= 576)
+    sizes = (width, height), (clip.video.width, clip.video.height)
+    changed = len({usual_matrix(*size) == 1 for size in sizes}) > 1
     return replace(colour, range=1 if limited else colour.range, tagged=colour.tagged or changed)

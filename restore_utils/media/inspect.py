@@ -15,7 +15,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from restore_utils.errors import OptionError, SourceError
 from restore_utils.media import images
-from restore_utils.media.clip import LOCATIONS, Chapter, Clip, Colour, Track, Video
+from restore_utils.media.boxes import crop_of, says_centre
+from restore_utils.media.clip import LOCATIONS, Chapter, Clip, Colour, Track, Video, usual_matrix
 from restore_utils.media.container import MAX_PIXELS, MAX_SIDE, MAX_STREAMS, legible, open_film
 from restore_utils.media.ending import cut_short
 from restore_utils.media.mastering import Mastering
@@ -44,6 +45,7 @@ _SAY_CENTRE = ("h264", "hevc", "vvc", "mpeg1video", "mjpeg", "h261", "h263", "th
 _BROADCAST = ("h264", "hevc", "vvc", "av1", "mpeg1video", "mpeg2video", "mpeg4", "vp9", "dvvideo", "prores", "dnxhd")
 # Bare streams: what they call an average is a guess of 25, the rate in their headers is not.
 _BARE = ("h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "cavsvideo", "av1", "obu")
+_MOST_ASPECT = 16  # width of a sample over its height; half-D1 on a wide screen has less than 3
 _HIGH_RATE = 61  # frames per second, above which a rate is looked at
 _AT_ODDS, _ALIKE = Fraction(101, 100), Fraction(11, 10)  # of two rates
 _LOOKED_AT, _LEAST_TIMES = 24, 4  # frames that a rate is measured on
@@ -225,18 +227,27 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
     name, lost = planar_format(frame.format.name)
     messages = [f"{path.name}: {lost} ({frame.format.name} is read as {name})"] if lost else []
     side_data = _side_data(frame)
-    inside = dict.fromkeys(what for kind, what in _INSIDE.items() if side_data and kind in side_data)
-    messages += [f"{path.name}: {what} inside the picture's stream cannot be kept: left out" for what in inside]
+    messages += [f"{path.name}: {left_out(what)}" for what in inside(frame)]
     mastering = Mastering.of(side_data or {})
     orientation, exact = _orientation(frame, side_data)
     if not exact:
         messages.append(f"{path.name}: shown at an odd angle or size; read at the nearest quarter turn")
-    form = layout(name)
+    form, centre = layout(name), says_centre(path, stream.container.format.name, stream.index)
     siting = orientation.siting(
-        chroma_siting(frame, form, context.codec.canonical_name), frame.width, frame.height, form
+        chroma_siting(frame, form, context.codec.canonical_name, centre), frame.width, frame.height, form
     )
     colour = resolve_colour(frame, form, context.name, siting)
     width, height, aspect = frame.width, frame.height, Fraction(stream.sample_aspect_ratio or 1)
+    if not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
+        messages.append(f"{path.name}: says that its pixels are {aspect} wide, which cannot be; taken for square")
+        aspect = Fraction(1)
+    crop = crop_of(path, stream.container.format.name, stream.index, width, height)
+    if any(crop):
+        width, height = width - crop.left - crop.right, height - crop.top - crop.bottom
+        messages.append(
+            f"{path.name}: its container shows {width}x{height} of {frame.width}x{frame.height} (clean aperture); "
+            "the rest is left out"
+        )
     if orientation.transpose:
         width, height, aspect = height, width, 1 / aspect
         if form.across != form.down:
@@ -267,8 +278,20 @@ def _video(stream: av.VideoStream, frame: av.VideoFrame, path: Path) -> tuple[Vi
         disposition=int(stream.disposition),
         metadata=legible(stream.metadata),
         mastering=mastering,
+        crop=crop,
     )
     return video, messages
+
+
+def inside(frame: av.VideoFrame) -> set[str]:
+    """What a decoded frame has beside its samples that will be left out."""
+    found = _side_data(frame) or {}
+    return {what for kind, what in _INSIDE.items() if kind in found}
+
+
+def left_out(what: str) -> str:
+    """What is said of it."""
+    return f"{what} inside the picture's stream cannot be kept: left out"
 
 
 def _side_data(frame: av.VideoFrame) -> dict[SideData, av.sidedata.sidedata.SideData] | None:
@@ -298,23 +321,23 @@ def _field_order(context: av.video.codeccontext.VideoCodecContext, frame: av.Vid
 
 
 def resolve_colour(frame: av.VideoFrame, form: Layout, codec: str, siting: tuple[float, float] = (0.0, 0.5)) -> Colour:
-    """The tags of a decoded frame; BT.601 up to 576 lines and BT.709 above where it names no matrix."""
+    """The tags of a decoded frame; the usual matrix of its size where it names none."""
     primaries, transfer = frame.color_primaries, frame.color_trc
     if form.kind == "rgb":
         return Colour(0, primaries, transfer, 1 if frame.color_range == 1 else 2, True, (0.0, 0.0))
     matrix = int(frame.colorspace)
     tagged = matrix not in _UNTAGGED
     if not tagged:
-        matrix = 1 if frame.height > 576 else 5 if frame.height in (288, 576) else 6
+        matrix = usual_matrix(frame.width, frame.height)
     full = frame.format.name.startswith("yuvj") or (form.kind == "gray" and codec not in _BROADCAST)
     return Colour(matrix, primaries, transfer, frame.color_range or (2 if full else 1), tagged, siting)
 
 
-def chroma_siting(frame: av.VideoFrame, form: Layout, codec: str) -> tuple[float, float]:
+def chroma_siting(frame: av.VideoFrame, form: Layout, codec: str, centre: bool = False) -> tuple[float, float]:
     """Where the frame's chroma sits, in luma samples.
 
     PyAV does not tell, but swscale obeys it: ramps are written over the frame, enlarged to 4:4:4, and read off.
-    Without a tag it takes the centre.
+    Without a tag it takes the centre, so that this counts only where the container (`centre`) or the codec says it.
     """
     if form.kind != "yuv" or (form.across, form.down) != (2, 2):
         return (0.0, 0.0)  # 4:2:2, 4:1:1 and 4:4:0 have one siting in practice: on the first sample
@@ -334,7 +357,7 @@ def chroma_siting(frame: av.VideoFrame, form: Layout, codec: str) -> tuple[float
     places = (arrays(full)[1][at, at], arrays(full)[2][at, at])
     x, y = (round(2 * (at - (float(value) / 257 - 16) / 4)) / 2 for value in places)
     full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
-    said = (x, y) in LOCATIONS and ((x, y) != (0.5, 0.5) or full or codec in _SAY_CENTRE)
+    said = (x, y) in LOCATIONS and ((x, y) != (0.5, 0.5) or full or centre or codec in _SAY_CENTRE)
     return (x, y) if said else (0.0, 0.5)
 
 

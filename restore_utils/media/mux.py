@@ -30,7 +30,7 @@ from restore_utils.media.container import url
 from restore_utils.media.encoding import CODECS, Encoding
 from restore_utils.media.image_folder import check_folder, is_images, write_images
 from restore_utils.media.made import MadeTrack, prefer, put_in
-from restore_utils.media.matroska import ROOM, write_aspect
+from restore_utils.media.matroska import ROOM, write_picture
 from restore_utils.media.tracks import Timed
 from restore_utils.media.write import SegmentInfo, finish, segment_info, writing
 
@@ -159,7 +159,10 @@ def join(
         if muxer == "matroska":
             with av.open(url(segments[0])) as container:
                 context = container.streams.video[0].codec_context
-                write_aspect(part, context.width, context.height, infos[0].aspect)
+                form = context.format
+                subsampled = (form.chroma_width(64), form.chroma_height(64)) == (32, 32)
+                siting = infos[0].siting if subsampled else None
+                write_picture(part, context.width, context.height, infos[0].aspect, siting)
         finish(part, out)
     finally:
         part.unlink(missing_ok=True)
@@ -360,8 +363,8 @@ def _lasting(
             del times[: bisect.bisect_left(times, min(pts for _, pts in waiting))]
     for ready, shown in waiting:
         # MP4 and MOV keep the length of the picture that is decoded last, which may not be the one that is shown last.
-        closing = ready is waiting[-1][0] and end is not None
-        yield ready, shown, end - shown if closing and end > shown else lasts(shown)
+        held = end is not None and end - times[-1] > 2 * tick
+        yield ready, shown, end - shown if held and ready is waiting[-1][0] else lasts(shown)
 
 
 def _fallen_together(segments: list[Path], infos: list[SegmentInfo]) -> int:

@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 
+from restore_utils.media.boxes import Crop
 from restore_utils.media.chroma import enlarge
 from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import to_rgb
@@ -289,7 +290,9 @@ def _check(planes: av.VideoFrame) -> int:
 
 def upright(frame: av.VideoFrame, clip: Clip) -> av.VideoFrame:
     """A stored frame laid as it is to be shown; samples move and keep their values, except chroma that has to grow."""
-    orientation = clip.video.orientation
+    orientation, crop = clip.video.orientation, clip.video.crop
+    if any(crop):
+        frame = _cropped(frame, crop)
     if orientation == Orientation():
         return frame
     form, planes = layout(frame.format.name), arrays(frame)
@@ -299,3 +302,17 @@ def upright(frame: av.VideoFrame, clip: Clip) -> av.VideoFrame:
         grown = [enlarge(plane.astype(np.float32), size, factors, (0.0, 0.0)) for plane in planes[1:]]
         planes = [planes[0], *(np.rint(plane).astype(form.dtype) for plane in grown)]
     return new_frame([orientation(plane) for plane in planes], clip.video.pixel_format, frame)
+
+
+def _cropped(frame: av.VideoFrame, crop: Crop) -> av.VideoFrame:
+    """What is left of a frame; the crop begins on a chroma sample of every planar format but 4:1:1 and 4:1:0."""
+    form = layout(frame.format.name)
+    planes = []
+    for number, plane in enumerate(arrays(frame)):
+        across, down = (form.across, form.down) if number and form.kind == "yuv" else (1, 1)
+        right, below = (
+            -(-(side - cut) // step)
+            for side, cut, step in ((frame.width, crop.right, across), (frame.height, crop.bottom, down))
+        )
+        planes.append(plane[crop.top // down : below, crop.left // across : right])
+    return new_frame(planes, frame.format.name, frame)

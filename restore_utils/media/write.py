@@ -22,7 +22,7 @@ from av.video.frame import PictureType
 
 from restore_utils.errors import DiskFullError, OutputError
 from restore_utils.files.parts import part_of
-from restore_utils.media.clip import Clip, Colour
+from restore_utils.media.clip import Clip, Colour, usual_matrix
 from restore_utils.media.colour import from_rgb
 from restore_utils.media.container import url
 from restore_utils.media.convert import convert
@@ -53,6 +53,7 @@ class SegmentInfo:
     range: int
     encoder: str
     options: dict[str, str]
+    siting: str = "left"
 
     def dumps(self) -> str:
         """As text for the segment's metadata."""
@@ -140,7 +141,7 @@ class Writer:
         self._place = (0, 0) if same_size and place is None else place
         self._clip, self._encoding, self._mask_film = clip, encoding, mask_film
         self.pixel_format, message = pixel_format_for(encoding, clip, width, height)
-        self.colour = colour_for(encoding, clip, self.pixel_format, height)
+        self.colour = colour_for(encoding, clip, self.pixel_format, width, height)
         if not mask_film:
             self.messages.extend(line for line in (message, unmastered(encoding, clip)) if line)
         self._container: av.container.OutputContainer | None = None
@@ -237,6 +238,7 @@ class Writer:
             range=self.colour.range,
             encoder=codec.encoder,
             options=options,
+            siting=self.colour.location,
         )
         timescale = {"video_track_timescale": str(source.time_base.denominator)} if codec.container == "mov" else {}
         self._container = av.open(url(self.part), "w", format=codec.container, container_options=timescale)
@@ -303,7 +305,9 @@ def with_chroma(clip: Clip) -> Clip:
     form = layout(video.pixel_format)
     if form.kind != "gray":
         return clip
-    colour = video.colour if video.colour.matrix else replace(video.colour, matrix=6 if video.height <= 576 else 1)
+    colour = (
+        video.colour if video.colour.matrix else replace(video.colour, matrix=usual_matrix(video.width, video.height))
+    )
     # Chroma is computed by this matrix, which the result then says: players guess by other rules.
     colour = replace(colour, tagged=True)
     pixel_format = Layout("yuv", form.bits, 2, 2).name
