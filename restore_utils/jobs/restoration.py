@@ -183,6 +183,7 @@ def restore_film(
             line = f"{out} itself is finished, but its report could not be made: {_why(error)}"
             lines([line])
             done = replace(done, report=None, messages=(*done.messages, line))
+        job.mirror.put(work / "job.json")  # which now says that these results are the job's own
     return done
 
 

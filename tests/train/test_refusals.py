@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from restore_utils.cli import app as cli
+from restore_utils.cli import main as cli
 from restore_utils.errors import DiskFullError, JobError, ModelError, OptionError, TrainingError
 from restore_utils.restorers import registry as zoo
 from restore_utils.restorers import weights
