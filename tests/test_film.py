@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 
 from restore_utils import damage, settings_for
 from restore_utils.core import testing as contract
-from restore_utils.core.model import Shot
+from restore_utils.core.model import Film, Shot
 from restore_utils.core.runner import RunSize, restore
+from restore_utils.core.testing import stream_of
+from restore_utils.core.wrappers import RenderSize
 from restore_utils.damage import recipes
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.jobs import job
@@ -297,9 +299,7 @@ def test_a_clip_of_masks_goes_with_the_film_also_from_its_middle_on(clip, tmp_pa
         with pytest.raises(OptionError, match="has 8 frames and 10 are needed"):
             film_job.plan(settings_for("out.mkv", **short))
         film_job.plan(settings_for("out.mkv", stop="0.3", **short))
-        with pytest.raises(
-            OptionError, match=r"no model here takes mask=.*: leave it out, or add one that does: old-film, film-small"
-        ):
+        with pytest.raises(OptionError, match=r"no model here takes mask=.*: leave it out, or add one that does: "):
             film_job.plan(settings_for("out.mkv", model="median", mask_in=tmp_path / "mask.avi"))
 
 
@@ -404,3 +404,27 @@ def test_threads_are_put_back(small, spotted):
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 5])
+@pytest.mark.parametrize("masked", [False, True])
+def test_black_borders_at_a_render_factor(tmp_path, factor, masked):
+    clean = moving(5, 96, 64)
+    clean[..., :10] = clean[..., -12:] = 0
+    clean[..., :6, :] = 0
+    dirty = clean.clone()
+    dirty[2, :, 30:38, 40:52] = 1
+    dirty[2, :, 20:30, 2:8] = 1  # in the border, which is left alone
+    options = {}
+    if masked:
+        cv2.imwrite(str(tmp_path / "mask.png"), np.full((64, 96), 128, np.uint8))
+        options["mask"] = str(tmp_path / "mask.png")
+    shots = [Shot(0, 5, {"border": np.array([10, 6, 12, 0]), "motion": np.zeros((5, 2), np.float32)})]
+    model = RenderSize(film.load(SHIPPED, grain=0.0, **options), factor)
+    whole = Film(shots, size=(96, 64))
+    results = list(restore(stream_of(dirty), [model], whole, start=0, stop=5))
+    mask = results[2].mask[0, 0]
+    assert not mask[20:30, 2:5].any()
+    assert all(torch.equal(r.frames[0][:, :5], dirty[n][:, :5]) for n, r in enumerate(results))
+    if factor > 2:
+        assert mask[34, 46] > 0.5

@@ -144,7 +144,7 @@ class Film(FrameModel):
         if border is not None:
             border = tuple(np.median(np.reshape(border, (-1, 4)), axis=0).astype(int).tolist())
         sized = shot.source is not None and (self.given is not None or any(border or ()))
-        size = tuple(reversed(shot.peek(shot.first).shape[-2:])) if sized else None
+        size = shot.film.size if sized else None
         return _State(shot.first, shot.stop, np.cumsum(~repeats), border, size)
 
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: _State) -> Result:
