@@ -12,6 +12,7 @@ A model of your own is a `FrameModel`; `per_frame`, `windowed` and `chunked` mak
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from restore_utils.media.inspect import probe
     from restore_utils.progress import text_progress
     from restore_utils.scores import score
+
+# Threads of OpenMP spin while they wait for each other, which on a machine that does anything else takes the cores from
+# those that they wait for. Read when torch is loaded, and so set before. 1000 turns is what GNU's library itself takes
+# where it knows that there are fewer cores than threads; 1 ms is the same for LLVM's and Intel's.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("KMP_BLOCKTIME", "1")
 
 # Imported on use, so that importing the package loads neither torch nor PyAV.
 _PLACES = {

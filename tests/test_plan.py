@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
+import psutil
 import pytest
+import torch
 
+from restore_utils.core import precision
 from restore_utils.core.adapters import per_frame
 from restore_utils.core.precision import choose_device
 from restore_utils.errors import OptionError
-from restore_utils.jobs.plan import frame_range, plan_segments, run_sizes, segment_name
+from restore_utils.jobs.plan import frame_range, plan_segments, run_sizes, segment_name, versions
 from restore_utils.jobs.settings import Settings, parse_time, time_text
 from restore_utils.media.read import FrameIndex
+from tests import clips
 
 
 @pytest.mark.parametrize(
@@ -98,6 +107,63 @@ def test_settings_that_cannot_be():
     for wrong in ({"segment_frames": 0}, {"models": ()}):
         with pytest.raises(OptionError):
             Settings(**wrong)
-    with pytest.raises(OptionError, match="auto, cpu or cuda"):
+    with pytest.raises(OptionError, match="auto, cpu, cuda or mps"):
         choose_device("gpu")
     assert choose_device("cpu").type == "cpu"
+
+
+def test_opencv_is_known_under_the_name_of_any_of_its_packages(monkeypatch):
+    assert versions()["opencv"] == cv2.__version__
+    assert "unknown" not in versions().values()
+
+
+def test_devices():
+    with pytest.raises(OptionError, match="there is no device mps here"):
+        choose_device("mps")
+    assert choose_device("auto").type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize("files", precision._CONTAINERS)
+def test_free_memory_is_what_a_container_leaves_and_page_cache_is_free(tmp_path, monkeypatch, files):
+    monkeypatch.setattr(precision, "_CGROUP", tmp_path)
+    here = precision.free_memory(torch.device("cpu"))
+    assert 0 < here <= psutil.virtual_memory().total
+    for name, text in zip(files, ("500", "450", "anon 100\nfile 330\nactive_file 100\ninactive_file 200\nshmem 30")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert precision.free_memory(torch.device("cpu")) == 350
+    (tmp_path / files[0]).write_text("max")
+    assert precision.free_memory(torch.device("cpu")) > 350
+
+
+WITHOUT = """
+import os, sys, psutil  # which has its own for each system
+for name in ("fork", "sysconf", "sched_getaffinity", "getloadavg", "geteuid", "getuid"):
+    if hasattr(os, name):
+        delattr(os, name)
+sys.modules["fcntl"] = sys.modules["resource"] = None
+from pathlib import Path
+from restore_utils import probe, restore
+assert probe(sys.argv[1]).video.width == 96
+done = restore(sys.argv[1], sys.argv[2], model="median", codec="ffv1", device="cpu")
+assert done.made == 6, done
+from restore_utils.cli import main
+"""
+
+
+def test_a_film_is_restored_without_what_only_unix_has(tmp_path):
+    clips.plain(tmp_path / "old.mkv", count=6)
+    words = [sys.executable, "-c", WITHOUT, str(tmp_path / "old.mkv"), str(tmp_path / "new.mkv")]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("policy", "spins"), [({}, "1000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")])
+def test_threads_that_wait_leave_the_cores_to_others_unless_told_otherwise(policy, spins):
+    code = "import os, restore_utils; print(os.environ.get('GOMP_SPINCOUNT'))"
+    plain = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=Path(__file__).parents[1], env=plain | policy, check=True
+    )
+    assert done.stdout.strip() == spins

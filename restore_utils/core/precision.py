@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import psutil
 import torch
 from torch import nn
 
@@ -47,17 +48,22 @@ def training_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for "auto", "cpu", "cuda" or "cuda:1".
+    """The device for "auto", "cpu", "cuda", "cuda:1" or "mps"; auto is a graphics card of NVIDIA or AMD, or the CPU.
 
     Raises:
         OptionError: when it is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise OptionError(f"unknown device {name!r}: choose auto, cpu or cuda")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
+        raise OptionError(f"unknown device {name!r}: choose auto, cpu, cuda or mps")
     device = torch.device(name)
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+    there = {
+        "cpu": lambda: True,
+        "cuda": lambda: torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available,
+    }
+    if not there[device.type]():
         raise OptionError(f"there is no device {name} here: choose auto or cpu")
     return device
 
@@ -66,12 +72,25 @@ def free_memory(device: torch.device) -> int:
     """Bytes that can still be used on the device; on the CPU also within the limit of a container."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
-        free = int(found[1]) * 1024 if found else free
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and limit.read_text().strip().isdigit():
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return max(free, 0)
+    if device.type == "mps":
+        return max(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory(), 0)
+    limits = [left for files in _CONTAINERS if (left := _left(*files)) is not None]
+    return max(min(psutil.virtual_memory().available, *limits, 2**63), 0)
+
+
+_CGROUP = Path("/sys/fs/cgroup")
+# Of control groups, versions 2 and 1: the limit, what is used, and a file that tells what of that is page cache.
+_CONTAINERS = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+
+
+def _left(limit: str, used: str, stat: str) -> int | None:
+    """Bytes below the limit of a control group; None where there is none. Page cache makes room and counts as free."""
+    try:
+        most, taken = (int((_CGROUP / name).read_text()) for name in (limit, used))
+        lines = dict(line.split() for line in (_CGROUP / stat).read_text().splitlines())
+    except (OSError, ValueError):  # no such group, or its limit is "max"
+        return None
+    return most - taken + sum(int(lines.get(kind, 0)) for kind in ("active_file", "inactive_file"))

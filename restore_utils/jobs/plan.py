@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from importlib.metadata import version
 
+import cv2
 import numpy as np
 import torch
 
@@ -204,15 +205,9 @@ def make_recipe(
 
 def versions() -> dict[str, str]:
     """Versions of what takes part in making a frame."""
-    names = ("torch", "av", "opencv-python", "numpy", "scenedetect")
-    return {"restore_utils": __version__, **{name: _version(name) for name in names}}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except LookupError:  # Colab's OpenCV comes under other names
-        return "unknown"
+    found = {name: version(name) for name in ("torch", "av", "numpy", "scenedetect")}
+    # OpenCV comes in packages of several names.
+    return {"restore_utils": __version__, "opencv": cv2.__version__, **found}
 
 
 _BITS_PER_PIXEL = {"h264": 0.35, "h265": 0.25, "prores": 4.0, "ffv1": 9.0, "png": 16.0, "tiff": 24.0}
