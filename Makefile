@@ -73,6 +73,8 @@ $(READY): requirements.txt pyproject.toml
 	  && PYTHONPATH=build/virtualenv $(PYTHON) -m virtualenv -q $(VENV); }
 	$(BIN)/python -m pip install -q --upgrade pip $(PIP_ARGS)
 	$(BIN)/python -m pip install $(PIP_ARGS) -e '.[dev,speech]'
+	@# Its weights know voices apart; what it asks for beside them would have to be compiled and is not used.
+	$(BIN)/python -m pip install -q $(PIP_ARGS) --no-deps Resemblyzer==0.1.4
 	@# opencv-python needs the libraries of a desktop; a server has none, and the headless build is the same cv2.
 	$(BIN)/python -c 'import cv2' 2>/dev/null || { $(BIN)/python -m pip uninstall -q -y opencv-python \
 	  && $(BIN)/python -m pip install -q $(PIP_ARGS) --force-reinstall --no-deps opencv-python-headless; }

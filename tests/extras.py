@@ -34,6 +34,29 @@ def sound(seconds: float = 1.2, *, delay: float = 0.0, hertz: float = 440.0, lan
     return add
 
 
+def recorded(path: Path, seconds: float):
+    """The first seconds of another file's sound."""
+
+    def add(output, _video):
+        stream = output.add_stream("flac", rate=48000, layout="mono")
+
+        def encode():
+            with av.open(str(path)) as source:
+                resampler, at = av.AudioResampler("s16", "mono", 48000), 0
+                for frame in source.decode(audio=0):
+                    for part in resampler.resample(frame):
+                        part.pts, part.time_base = at, Fraction(1, 48000)
+                        at += part.samples
+                        output.mux(stream.encode(part))
+                    if at >= seconds * 48000:
+                        break
+            output.mux(stream.encode(None))
+
+        return encode
+
+    return add
+
+
 def subtitles(folder: Path, language: str = "eng"):
     """Two SubRip subtitles; Matroska takes them."""
     text = "1\n00:00:00,100 --> 00:00:00,500\nFirst line\n\n2\n00:00:00,600 --> 00:00:01,000\nSecond line\n\n"

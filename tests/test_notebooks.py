@@ -9,6 +9,7 @@ import shutil
 import sys
 import types
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import nbformat
@@ -25,7 +26,9 @@ from restore_utils.notebook.forms import parse
 from restore_utils.restorers.edvr.network import EDVR, Dimensions
 from restore_utils.restorers.registry import models
 from tests import clips
+from tests.extras import recorded
 from tests.notebook_lint import GUARD, plain_python, problems
+from tests.speech.conftest import VOICES
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -57,6 +60,10 @@ TINY = {
         {"source_url": "film.mkv", "model": "mine + larger.pth", "codec": "ffv1", "folder": "mine"},
         ["mine/film/restored.mkv"],
     ),
+    "09_transcript": (
+        {"source_url": "talk.mkv", "speech_model": "tiny.en", "speakers": True, "clean": "hiss", "folder": "said"},
+        ["said/talk/transcript.srt", "said/talk/transcript.json", "said/talk/subtitled.mkv", "said/talk/preview.mp4"],
+    ),
     "00_quickstart": ({"source_url": "film.mkv", "codec": "ffv1", "folder": "quick"}, ["quick/film/restored.mkv"]),
 }
 
@@ -87,6 +94,7 @@ def folder(tmp_path_factory) -> Path:
             from_rgb(photo.transpose(2, 0, 1).astype("float32") / 255, "yuv420p", clips.colour(6, tagged=False))
         )
     clips.write(place / "film.mkv", frames, extra=[clips.sound(0.8)])
+    clips.write(place / "talk.mkv", frames, rate=Fraction(20, 7), extra=[recorded(VOICES, 7.0)])
     torch.manual_seed(0)
     small = Dimensions(channels=8, groups=2, front_blocks=1, back_blocks=1, hr_in=True)
     networks = {

@@ -1,4 +1,4 @@
-"""Speech and sound: transcribe, align, sound."""
+"""Speech and sound: transcribe, forget, align, sound."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def transcribe(
     subtitles: Annotated[
         Path | None, typer.Option(help="Take these (.json, .srt, .vtt) instead of hearing the film.")
     ] = None,
+    speakers: Annotated[
+        bool,
+        typer.Option("--speakers", help="Find out who says each line, by faces, lips and voices; on this machine."),
+    ] = False,
+    names: Annotated[
+        str, typer.Option(help='Of the people found: "1=Hildy, 2=Walter, 3=Hildy, @12=Walter" (@12: line 12).')
+    ] = "",
+    picture: Annotated[Path | None, typer.Option(help="Look for faces in this version, such as the restored.")] = None,
     start: Annotated[float, typer.Option(help="Seconds of the film that are left out before OUT's time 0.")] = 0.0,
     preview: Annotated[Path | None, typer.Option(help="Also a short clip with the subtitles in the picture.")] = None,
     preview_at: Annotated[float | None, typer.Option(help="Where that clip begins; at the first words if not.")] = None,
@@ -65,6 +73,9 @@ def transcribe(
             sdh=sdh,
             snap=snap,
             given=subtitles,
+            speakers=speakers or bool(names),
+            names=names,
+            picture=picture,
             start=start,
             preview=preview,
             preview_at=preview_at,
@@ -111,6 +122,14 @@ def align(
         told = align_file(subtitles, source, out, hearing, work=work, force=force, progress=progress)
     say(told)
     say(f"{out} is ready")
+
+
+@app.command()
+def forget(work: Annotated[Path, typer.Argument(help="The folder of a job, such as OUT.job.")]) -> None:
+    """Remove the faces and voices that `transcribe --speakers` keeps in a job's folder."""
+    from restore_utils.speech.gallery import forget as remove
+
+    say(f"the people of {work} are removed" if remove(work) else f"{work} holds no people")
 
 
 @app.command()

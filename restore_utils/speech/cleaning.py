@@ -29,6 +29,7 @@ DEFAULTS = {"clicks": 1.0, "hum": 1.0, "hiss": 0.6, "level": 1.0}
 """Strengths that a name without a number stands for; a clean track keeps 30 dB through each of the first three."""
 ENGINES = ("fft", "deepfilternet")
 _DEEP_LIMIT_DB = 12.0
+_VERSION = 1  # of what is done for a choice
 _HISS_DB = 30.0  # that afftdn takes off the noise at strength 1
 _ABOVE_FLOOR_DB = 5.0  # from the quietest frames to the noise's own level
 _FRAME_S = 0.05
@@ -143,7 +144,7 @@ def clean(source: Path, track: Track, cleaning: Cleaning, folder: Path, progress
     """
     rate = _rate(track, cleaning)
     stat = source.stat()
-    asked = json.dumps([source.name, stat.st_size, stat.st_mtime_ns, astuple(track), asdict(cleaning), rate])
+    asked = json.dumps([_VERSION, source.name, stat.st_size, stat.st_mtime_ns, astuple(track), asdict(cleaning), rate])
     out = folder / f"sound-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.mka"
     told = out.with_suffix(".json")
     if out.exists() and told.exists():
@@ -222,7 +223,7 @@ def _stages(cleaning: Cleaning, facts: SoundFacts, rate: int, track: Track) -> t
     if cleaning.clicks:
         # From a threshold of 8 deviations, which takes the loudest pops only, to one of 2, FFmpeg's own.
         threshold = 2 ** (3 - 2 * cleaning.clicks)
-        stages.append(Graph("adeclick", f"w=80:o=75:t={threshold:.3f}", rate, track.layout))
+        stages.append(Graph("adeclick", f"w=55:o=75:t={threshold:.3f}", rate, track.layout))
     if cleaning.hum and facts.lines:
         stages.append(Hum(facts.lines, rate, track.channels, cleaning.hum))
         messages.append(f"hum: {len(facts.lines)} tones taken out, the strongest of {facts.lines[0].hertz:.1f} Hz")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from restore_utils.errors import OptionError, OutputError, SourceError
@@ -14,8 +14,9 @@ from restore_utils.progress import Progress
 from restore_utils.speech import formats
 from restore_utils.speech.activity import find_speech
 from restore_utils.speech.align import align
-from restore_utils.speech.cleaning import Cleaning, SoundFacts, clean, measure
+from restore_utils.speech.cleaning import Cleaned, Cleaning, SoundFacts, clean, measure
 from restore_utils.speech.cues import Cue, Rules, make_cues
+from restore_utils.speech.gallery import rename, speakers_of
 from restore_utils.speech.hearing import Hearing, transcribe
 from restore_utils.speech.preview import burn
 from restore_utils.speech.shots import cut_times
@@ -34,6 +35,7 @@ class Transcribed:
     transcript: Transcript
     cues: list[Cue]
     messages: tuple[str, ...]
+    rules: Rules = field(default_factory=Rules)
 
     def __str__(self) -> str:
         words = sum(len(passage.words) for passage in self.transcript.passages)
@@ -50,6 +52,9 @@ def write_transcript(
     sdh: bool = False,
     snap: bool = True,
     given: Path | None = None,
+    speakers: bool = False,
+    names: str = "",
+    picture: Path | None = None,
     start: float = 0.0,
     preview: Path | None = None,
     preview_at: float | None = None,
@@ -65,6 +70,9 @@ def write_transcript(
         characters, speed, sdh: see cues.Rules.
         snap: whether the film's cuts are looked for.
         given: a transcript or subtitles of this film; nothing is heard then.
+        speakers: whether to find out who says each line.
+        names: of the people found; see gallery.rename.
+        picture: another version of the film to look at, such as the restored one.
         start: seconds that are left out at the beginning of the film that the subtitles are for.
         preview: a clip of ten seconds with the subtitles burnt in.
         work: OUT.job if not given.
@@ -95,8 +103,16 @@ def write_transcript(
             transcript.save(work / "transcript.json")
     if clip is not None:
         rules = replace(rules, rate=float(clip.video.rate))
-        if snap and cues is None and transcript.passages and out.suffix.lower() not in (".json", ".txt"):
+        looked = out.suffix.lower() not in (".json", ".txt")
+        if transcript.passages and ((snap and looked and cues is None) or speakers):
             rules = replace(rules, cuts=cut_times(source, progress))
+        if speakers and transcript.passages:
+            transcript = speakers_of(source, transcript, work, cuts=rules.cuts, picture=picture, progress=progress)
+            cues = None
+    if names:
+        transcript = rename(transcript, names)
+    if speakers and transcript.passages:
+        transcript.save(work / "transcript.json")
     messages = list(transcript.messages)
     if is_film(out):
         cues = make_cues(transcript.passages, rules) if cues is None else cues
@@ -108,7 +124,7 @@ def write_transcript(
         burn(source, cues, preview, start=max(0.0, cues[0].start - 0.5) if preview_at is None else preview_at)
     elif preview:
         messages.append("no preview is made: there are no subtitles")
-    return Transcribed(out, transcript, cues, tuple(messages))
+    return Transcribed(out, transcript, cues, tuple(messages), rules)
 
 
 def _check_free(out: Path, source: Path, force: bool) -> None:
@@ -206,3 +222,34 @@ def _sound_of(source: Path, wanted: str) -> Track:
     if track is None:
         raise OptionError(f"{source.name} has no sound")
     return track
+
+
+def write_all(done: Transcribed, folder: Path, names: str = "") -> Transcribed:
+    """Write a transcript with its people named in every format: transcript.json, .srt, .vtt, .ass and .txt.
+
+    Args:
+        names: see gallery.rename.
+    """
+    transcript = rename(done.transcript, names)
+    cues = make_cues(transcript.passages, done.rules) if names or not done.cues else done.cues
+    for suffix in formats.SUFFIXES:
+        formats.write(folder / f"transcript{suffix}", transcript, done.rules, cues=cues)
+    return replace(done, out=folder / "transcript.srt", transcript=transcript, cues=cues)
+
+
+def write_film(source: Path, out: Path, done: Transcribed, cleaned: Cleaned | None, choice: Cleaning) -> Path:
+    """Write a film with its subtitles, and its cleaned sound if there is one, beside what it has; over an old OUT."""
+    made = []
+    if cleaned is not None:
+        made.append(sound_track(cleaned, choice, _sound_of(source, "").language))
+    if done.cues:
+        made.append(subtitle_track(done.cues, done.transcript, zero_time(source), Rules()))
+    clip = probe(source)
+    check_place(out, clip)
+    add_tracks(clip, out, made)
+    return out
+
+
+def preview(source: Path, done: Transcribed, out: Path, *, seconds: float = 10.0) -> Path:
+    """A clip from the first words on, with the subtitles in the picture."""
+    return burn(source, done.cues, out, start=max(0.0, done.cues[0].start - 0.5), seconds=seconds)

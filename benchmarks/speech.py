@@ -1,0 +1,327 @@
+"""Words, times, speakers and cleaned sound, held against the truth.
+
+    python -m benchmarks.speech --footage DIR [--part words silence speakers sound memory] [--model base]
+
+DIR has grid_10speakers_cuts and grid_split_screen (.mp4 with .json: who says what from when to when). Voices are made
+with flite, where the ffmpeg on the path has it. Harder clips are made of the two: another's voice over a face, a cut
+away while the line goes on, black and white with grain and flicker, faces of 40 pixels, sound half a second late, a
+voice with nobody in the picture. Figures are of one machine; seconds are those of its cores together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+from scipy.signal import butter, lfilter, sosfiltfilt
+
+from restore_utils.speech.activity import find_speech
+from restore_utils.speech.cleaning import clean, parse
+from restore_utils.speech.hearing import Hearing, transcribe
+from restore_utils.speech.recogniser import Recogniser
+from restore_utils.speech.shots import cut_times
+from restore_utils.speech.sound import listen, tracks
+from restore_utils.speech.speakers import Cast, find_speakers
+from restore_utils.speech.transcript import plain
+
+TEXT = (
+    "When the old reels came back from the archive nobody expected to find anything on them. The first one was "
+    "labelled with a date and a name that no one could read. We cleaned it carefully and put it on the table. On the "
+    "screen there was a street in the rain, a boy with a dog, and a tram that came slowly around the corner. The "
+    "picture trembled, but the faces were sharp."
+)
+_NUMBERS = dict(zip("0123456789", "zero one two three four five six seven eight nine".split(), strict=True))  # noqa: SIM905
+
+
+def words(text: str) -> list[str]:
+    """Lower case without punctuation, digits as words, letters apart from digits: F2 is f two."""
+    spelt = re.sub(r"([a-z])(\d)", r"\1 \2", plain(text))
+    return [_NUMBERS.get(word, word) for word in spelt.split()]
+
+
+def errors(said: str, heard: str) -> tuple[int, int]:
+    """Words wrong, missing or too many (Levenshtein), and words said."""
+    a, b = words(said), words(heard)
+    row = list(range(len(b) + 1))
+    for i, word in enumerate(a, 1):
+        row, before = [i], row
+        for j, other in enumerate(b, 1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (word != other)))
+    return row[-1], len(a)
+
+
+def ffmpeg(*arguments: object) -> None:
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+def has_flite() -> bool:
+    if not shutil.which("ffmpeg"):
+        return False
+    listed = subprocess.run(["ffmpeg", "-hide_banner", "-filters"], capture_output=True, text=True, check=False)
+    return " flite " in listed.stdout
+
+
+def voice(folder: Path, name: str) -> Path:
+    """A minute or so of a synthetic voice."""
+    (folder / "text.txt").write_text(TEXT)
+    out = folder / f"{name}.mka"
+    ffmpeg("-f", "lavfi", "-i", f"flite=textfile={folder}/text.txt:voice={name}", "-ar", 48000, "-c:a", "flac", out)
+    return out
+
+
+# ---- words ----
+
+
+def measure_words(footage: Path, folder: Path, recogniser: Recogniser) -> None:
+    print("clip                      words wrong   core s per s   first and last words off by, s")
+    for name in ("grid_10speakers_cuts", "grid_split_screen"):
+        truth = json.loads((footage / f"{name}.json").read_text())
+        report(name, footage / f"{name}.mp4", " ".join(line["text"] for line in truth), recogniser)
+    if has_flite():
+        for name in ("slt", "rms", "awb", "kal"):
+            path = voice(folder, name)
+            report(f"flite {name}", path, TEXT, recogniser, edges=True)
+
+
+def report(name: str, path: Path, said: str, recogniser: Recogniser, edges: bool = False) -> None:
+    begun = time.process_time()
+    made = transcribe(path, Hearing(recogniser.name), recogniser=recogniser)
+    spent = time.process_time() - begun
+    wrong, count = errors(said, " ".join(p.text for p in made.passages))
+    off = ""
+    if edges and made.passages:
+        samples = np.abs(np.concatenate(list(listen(path))))
+        loud = np.flatnonzero(samples > 0.05 * samples.max()) / 16000
+        off = f"{made.passages[0].start - loud[0]:+.2f} {made.passages[-1].stop - loud[-1]:+.2f}"
+    print(f"{name:24} {wrong:4} of {count:3} = {wrong / count:.3f}  {spent / made.duration:10.2f}      {off}")
+
+
+def measure_silence(folder: Path, recogniser: Recogniser) -> None:
+    """Nothing is to be heard in silence, noise and tones."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(20 * 16000) / 16000
+    chord = sum(np.sin(2 * np.pi * f * time_s) * (1 + np.sin(2 * np.pi * 2 * time_s)) for f in (220, 277, 330)) * 0.05
+    for name, sound in (
+        ("silence", np.zeros_like(time_s)),
+        ("white noise", rng.normal(0, 0.1, len(time_s))),
+        ("crackle", (rng.random(len(time_s)) > 0.9995) * 0.5),
+        ("chords", chord),
+    ):
+        path = write(folder / "sound.mka", sound, 16000)
+        made = transcribe(path, Hearing(recogniser.name), recogniser=recogniser)
+        print(f"{name:12} {sum(len(p.words) for p in made.passages)} words")
+
+
+# ---- speakers ----
+
+
+def hard_clips(footage: Path, folder: Path) -> Iterator[tuple[str, Path, list[dict]]]:
+    """Clips of the two, with their truth: text, start, end, who says it ("" where nobody may be named)."""
+    ten, split = footage / "grid_10speakers_cuts.mp4", footage / "grid_split_screen.mp4"
+    ten_truth = json.loads((footage / "grid_10speakers_cuts.json").read_text())
+    split_truth = json.loads((footage / "grid_split_screen.json").read_text())
+    for line in split_truth:
+        line["speaker"] = line["clip"]
+    yield "ten speakers", ten, ten_truth
+    yield "split screen", split, split_truth
+    x264 = ("-c:v", "libx264", "-crf", "18", "-c:a", "aac")
+    grain = "format=gray,noise=alls=18:allf=t,eq=brightness=0.06*sin(9*t):eval=frame,format=yuv420p"
+    ffmpeg("-i", ten, "-vf", grain, *x264, folder / "grain.mp4")
+    yield "grain, flicker", folder / "grain.mp4", ten_truth
+    ffmpeg("-i", split, "-vf", grain, *x264, folder / "grain2.mp4")
+    yield "split, grain", folder / "grain2.mp4", split_truth
+    small = "scale=-2:110,pad=720:576:(ow-iw)/2:(oh-ih)/2"
+    ffmpeg("-i", split, "-vf", small, *x264, folder / "small.mp4")
+    yield "faces of 40 px", folder / "small.mp4", split_truth
+    ffmpeg("-i", split, "-vf", "fps=16", *x264, folder / "slow.mp4")
+    yield "16 frames a second", folder / "slow.mp4", split_truth
+    ffmpeg("-i", split, "-itsoffset", 0.5, "-i", split, "-map", "0:v", "-map", "1:a", *x264, folder / "late.mp4")
+    moved = [line | {"start": line["start"] + 0.5, "end": line["end"] + 0.5} for line in split_truth]
+    yield "sound 0.5 s late", folder / "late.mp4", moved
+    # Every line twice: seen, and then with nobody in the picture: the voice has to carry the name.
+    black = "drawbox=c=black:t=fill"
+    ffmpeg("-i", ten, "-i", ten, "-filter_complex",
+           f"[1:v]{black}[b];[0:v][0:a][b][1:a]concat=n=2:v=1:a=1[v][a]", "-map", "[v]", "-map", "[a]", *x264,
+           folder / "off.mp4")  # fmt: skip
+    again = [line | {"start": line["start"] + 30, "end": line["end"] + 30} for line in ten_truth]
+    yield "seen, then off screen", folder / "off.mp4", ten_truth + again
+    # A cut to black in the middle of each line.
+    ffmpeg("-i", ten, "-vf", "drawbox=c=black:t=fill:enable='gt(mod(t,3),1.4)'", *x264, folder / "away.mp4")
+    yield "cut away in the line", folder / "away.mp4", ten_truth
+    # The voice of the next one over each face, and before it each as he is.
+    order = "".join(f"[1:a]atrim={3 * k}:{3 * k + 3},asetpts=PTS-STARTPTS[a{k}];" for k in range(10))
+    turned = "".join(f"[a{(k + 1) % 10}]" for k in range(10))
+    ffmpeg("-i", ten, "-i", ten, "-filter_complex",
+           f"{order}{turned}concat=n=10:v=0:a=1[d];[0:v][0:a][1:v][d]concat=n=2:v=1:a=1[v][a]", "-map", "[v]", "-map",
+           "[a]", *x264, folder / "dubbed.mp4")  # fmt: skip
+    dubbed = [
+        ten_truth[(k + 1) % 10] | {"start": 30 + 3 * k, "end": 33 + 3 * k, "face": line["speaker"]}
+        for k, line in enumerate(ten_truth)
+    ]
+    yield "dubbed by another", folder / "dubbed.mp4", ten_truth + dubbed
+
+
+def measure_speakers(footage: Path, folder: Path, recogniser: Recogniser, only: Sequence[str]) -> None:
+    print("clip                     lines  named  right  people  off screen  core s per s")
+    all_named = all_right = 0
+    for name, path, truth in hard_clips(footage, folder):
+        if only and name not in only:
+            continue
+        made = transcribe(path, Hearing(recogniser.name, language="en"), recogniser=recogniser)
+        begun = time.process_time()
+        cast = find_speakers(path, path, made, cuts=cut_times(path))
+        spent = time.process_time() - begun
+        lines, named, right, off = judge(cast, truth)
+        all_named, all_right = all_named + named, all_right + right
+        told = "; ".join(cast.messages[1:])
+        print(
+            f"{name:24} {lines:5}  {named:5}  {right:5}  {len(cast.people):6}  {off:10}  "
+            f"{spent / made.duration:10.2f}   {told}"
+        )
+    print(f"right among those named: {all_right} of {all_named} = {all_right / max(1, all_named):.3f}")
+
+
+def judge(cast: Cast, truth: Sequence[dict]) -> tuple[int, int, int, int]:
+    """Lines, lines named, lines named rightly, and lines said off screen.
+
+    A person is who says most of the lines of theirs that are seen to be said.
+    """
+    who: dict[int, list[str]] = {}
+    for turn in cast.turns:
+        if turn.person is not None and turn.face is not None:
+            who.setdefault(turn.person, []).append(_speaker(turn, truth))
+    names = {person: max(set(found), key=found.count) for person, found in who.items()}
+    lines = [turn for turn in cast.turns if _speaker(turn, truth)]
+    # A voice that is never seen has no name to be wrong.
+    named = [turn for turn in lines if turn.person in names]
+    right = sum(names[turn.person] == _speaker(turn, truth) for turn in named)
+    return len(lines), len(named), right, sum(turn.off_screen for turn in lines)
+
+
+def _speaker(turn, truth: Sequence[dict]) -> str:
+    middle = (turn.start + turn.stop) / 2
+    return next((line["speaker"] for line in truth if line["start"] <= middle < line["end"]), "")
+
+
+# ---- sound ----
+
+
+def write(path: Path, samples: np.ndarray, rate: int = 48000) -> Path:
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream("flac", rate=rate, layout="mono")
+        stream.codec_context.format = "s32"
+        for at in range(0, len(samples), 4096):
+            part = (np.clip(samples[None, at : at + 4096], -1, 0.999) * 2**31).astype(np.int32)
+            frame = av.AudioFrame.from_ndarray(part, format="s32", layout="mono")
+            frame.sample_rate, frame.pts = rate, at
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def si_sdr(reference: np.ndarray, sound: np.ndarray) -> float:
+    count = min(len(reference), len(sound))
+    a, b = reference[:count], sound[:count]
+    part = (a @ b) / (a @ a) * a
+    return float(10 * np.log10((part @ part) / max((b - part) @ (b - part), 1e-20)))
+
+
+def spoilt(clear: np.ndarray, snr: float, clicks: float, hum: float) -> np.ndarray:
+    """Coloured noise, ringing clicks a second, and a comb of 50 Hz, decibels below the voice."""
+    rng, count = np.random.default_rng(3), len(clear)
+    level = np.sqrt(np.mean(clear**2))
+    hiss = lfilter([1], [1, -0.6], rng.normal(size=count))
+    times = np.arange(count) / 48000
+    tones = sum(np.sin(2 * np.pi * 50 * k * times + k) / k for k in range(1, 6))
+    pops = np.zeros(count)
+    for at in rng.integers(0, count - 400, int(clicks * count / 48000)):
+        size = int(rng.integers(10, 60))
+        ring = np.exp(-np.arange(size) / (size / 5)) * np.cos(
+            2 * np.pi * rng.uniform(1000, 6000) * np.arange(size) / 48000
+        )
+        pops[at : at + size] += rng.choice((-1, 1)) * rng.uniform(0.3, 1.0) * ring
+    return (
+        clear + hiss / hiss.std() * level * 10 ** (-snr / 20) + tones / tones.std() * level * 10 ** (-hum / 20) + pops
+    )
+
+
+def measure_sound(folder: Path, recogniser: Recogniser) -> None:
+    choices = ("", "clicks", "hum", "hiss", "clicks,hum,hiss", "clicks,hum,hiss,engine=deepfilternet")
+    for name in ("slt", "rms"):
+        raw = np.concatenate(list(listen(voice(folder, name), rate=48000))).astype(np.float64)
+        clear = sosfiltfilt(butter(4, [80, 6000], "band", fs=48000, output="sos"), np.pad(raw, 48000))
+        clear *= 0.1 / np.sqrt(np.mean(clear**2))
+        for kind, sound in (
+            ("clean", clear),
+            ("moderate", spoilt(clear, 15, 8, 20)),
+            ("heavy", spoilt(clear, 5, 40, 10)),
+        ):
+            path = write(folder / f"{name}-{kind}.mka", sound)
+            for choice in choices:
+                begun, result = time.process_time(), path
+                if choice:
+                    done = clean(path, tracks(path)[0], parse(choice), folder / "cleaned")
+                    result = done.path
+                spent = time.process_time() - begun
+                heard = transcribe(result, Hearing(recogniser.name, language="en"), recogniser=recogniser)
+                wrong, count = errors(TEXT, " ".join(p.text for p in heard.passages))
+                measured = np.concatenate(list(listen(result, rate=48000))).astype(np.float64)
+                same = "same length" if len(measured) == len(sound) else f"{len(measured) - len(sound):+} samples"
+                print(
+                    f"{name} {kind:9} {choice or 'as it is':40} {si_sdr(clear, measured):6.1f} dB  words wrong "
+                    f"{wrong / count:.3f}  {spent / (len(sound) / 48000):.2f} core s per s  {same}"
+                )
+
+
+# ---- memory ----
+
+
+def measure_memory(folder: Path) -> None:
+    """The detector over two hours of noise and voice: what is held must not grow."""
+
+    def blocks(seconds: int) -> Iterator[np.ndarray]:
+        rng = np.random.default_rng(0)
+        for _ in range(seconds // 10):
+            yield rng.normal(0, 0.05, 160000).astype(np.float32)
+
+    for seconds in (600, 7200):
+        find_speech(blocks(seconds))
+        print(
+            f"{seconds} s of sound: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most so far"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--footage", type=Path, required=True)
+    parser.add_argument("--part", nargs="+", default=["words", "silence", "speakers", "sound", "memory"])
+    parser.add_argument("--only", nargs="*", default=[], help="names of clips of the part speakers")
+    parser.add_argument("--model", default="base")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        if "memory" in arguments.part:
+            measure_memory(folder)
+        recogniser = Recogniser(arguments.model, threads=2)
+        if "words" in arguments.part:
+            measure_words(arguments.footage, folder, recogniser)
+        if "silence" in arguments.part:
+            measure_silence(folder, recogniser)
+        if "speakers" in arguments.part:
+            measure_speakers(arguments.footage, folder, recogniser, arguments.only)
+        if "sound" in arguments.part and has_flite():
+            measure_sound(folder, recogniser)
+
+
+if __name__ == "__main__":
+    main()

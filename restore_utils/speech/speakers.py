@@ -1,0 +1,342 @@
+"""Who says each line: faces, lips and voices joined.
+
+Lips say which of those in the picture speaks. Each such line ties a voice to a face; lines of one voice, and faces of
+one scene that look the same, are one person; and a voice that is known names the lines that are said off screen. Where
+these disagree, or say too little, nobody is named: a wrong name is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from restore_utils.progress import Progress
+from restore_utils.speech.activity import Span
+from restore_utils.speech.faces import Face, faces
+from restore_utils.speech.lips import RATE, scores
+from restore_utils.speech.sound import RATE as SOUND_RATE
+from restore_utils.speech.sound import listen
+from restore_utils.speech.transcript import Passage, Transcript, Word
+from restore_utils.speech.voices import embed
+
+_AROUND_S = 0.2  # of a passage that is looked at as well
+_SWITCH, _SWITCH_AT_PAUSE = 1.2, 0.35  # price of another speaker, in seconds of a score of 1
+_PAUSE_S = 0.12
+_NOBODY = 0.15  # score of somebody off screen: who is seen to speak has more
+_CLEAR = 0.5  # by which a face's score has to be above all others'
+_SAME = 0.78
+"""Likeness of two lines from which on one person says them: on the ten speakers of GRID two lines of one voice are at
+0.77 to 0.93 and those of different voices at 0.74 at most; where faces look alike it comes sooner, where they do not,
+later."""
+_LOOK_SHARE = 0.25  # of how alike faces are, in that
+_LOOKS_ALIKE, _LOOKS_SAME = 0.65, 0.93
+_OTHER_VOICE = 0.6  # below, a voice is not that of the person whose face it is
+_KNOWN, _AHEAD = 0.76, 0.05  # of a voice without a face: how near a person's it is, and how much nearer than all others
+_OFFSETS = tuple(range(-25, 26, 5))  # frames at which lips and sound are tried against each other
+_OFFSET_GAIN = 0.5  # of the mean score, to believe that they are not in step
+_FEWEST_FOR_OFFSET = 3
+UNSURE = "unsure who says it"
+
+
+@dataclass
+class Turn:
+    """What one person says at a stretch."""
+
+    passage: Passage
+    words: tuple[Word, ...]
+    face: Face | None
+    """Of those in the picture, who is seen to say it."""
+    score: float
+    """Of that face; of the best one where nobody is."""
+    voice: np.ndarray | None
+    person: int | None = None
+    off_screen: bool = False
+    note: str = ""
+
+    @property
+    def start(self) -> float:
+        return self.words[0].start
+
+    @property
+    def stop(self) -> float:
+        return self.words[-1].stop
+
+
+@dataclass
+class Person:
+    """Somebody who speaks."""
+
+    number: int
+    """Counted from 1, the one who speaks most first."""
+    turns: list[int]
+    """Numbers of the lines."""
+    portraits: list[np.ndarray] = field(default_factory=list)
+    """uint8 (96, 96, 3), RGB, the surest first; none of a voice alone."""
+    voice: np.ndarray | None = None
+
+    @property
+    def label(self) -> str:
+        """What stands for a name that is not given yet."""
+        return f"Person {self.number}"
+
+
+@dataclass
+class Cast:
+    """Who speaks in a film, and what."""
+
+    people: list[Person]
+    turns: list[Turn]
+    offset_s: float = 0.0
+    """By which the sound is later than the lips."""
+    messages: tuple[str, ...] = ()
+
+
+def find_speakers(
+    picture: Path,
+    sound: Path,
+    transcript: Transcript,
+    *,
+    cuts: Sequence[float] = (),
+    progress: Progress | None = None,
+) -> Cast:
+    """Find out who says each line of a film.
+
+    Args:
+        picture: the film that is looked at, best a restored one.
+        sound: the film that is listened to.
+        transcript: what is said.
+        cuts: times of its cuts, in seconds.
+        progress: called as progress("look", done, total) in lines.
+    """
+    passages = transcript.passages
+    spans = [Span(max(0.0, p.start - _AROUND_S), p.stop + _AROUND_S) for p in passages]
+    seen: list[list[Face]] = [[] for _ in passages]
+    for number, found in faces(picture, spans, cuts):
+        seen[number] += found
+        if progress:
+            progress("look", number + 1, len(passages))
+
+    def hear(start: float, stop: float) -> np.ndarray:
+        blocks = list(listen(sound, transcript.track, start=max(0.0, start), stop=max(stop, start + 0.05)))
+        heard = np.concatenate([np.zeros(round(max(0.0, -start) * SOUND_RATE), np.float32), *blocks])
+        return np.pad(heard, (0, max(0, round((stop - start) * SOUND_RATE) - len(heard))))
+
+    offset = _offset(passages, seen, hear)
+    turns = []
+    for passage, found in zip(passages, seen):
+        judged = [(face, _judge(face, hear, offset)) for face in found]
+        turns += _turns(passage, judged, hear)
+    people = _people(turns)
+    messages = [f"{len(people)} people speak; {sum(t.person is None for t in turns)} of {len(turns)} lines are unsure"]
+    if offset:
+        messages.append(f"the sound is {offset / RATE:+.1f} s later than the lips: looked at with that taken out")
+    return Cast(people, turns, offset / RATE, tuple(messages))
+
+
+def _judge(face: Face, hear: Callable[[float, float], np.ndarray], offset: int) -> np.ndarray:
+    return scores(face.seen, hear((face.first + offset) / RATE, (face.stop + offset) / RATE))
+
+
+def _offset(
+    passages: Sequence[Passage], seen: Sequence[Sequence[Face]], hear: Callable[[float, float], np.ndarray]
+) -> int:
+    """Frames by which the sound is late: where the best lips of some twenty lines fit it best; 0 where unclear."""
+    chosen = [found for found in seen if found]
+    chosen = chosen[:: max(1, len(chosen) // 20)]
+    if len(chosen) < _FEWEST_FOR_OFFSET or chosen[0][0].seen.shape[1] == 1:
+        return 0
+    worth = [np.mean([max(float(_judge(f, hear, o).mean()) for f in found) for found in chosen]) for o in _OFFSETS]
+    best = int(np.argmax(worth))
+    return _OFFSETS[best] if worth[best] > worth[_OFFSETS.index(0)] + _OFFSET_GAIN and worth[best] > 0 else 0
+
+
+def _turns(
+    passage: Passage, judged: Sequence[tuple[Face, np.ndarray]], hear: Callable[[float, float], np.ndarray]
+) -> list[Turn]:
+    """Cut a passage where another one speaks: the likeliest course through its words (Viterbi, 1967)."""
+    words = passage.words
+    says = np.full((len(words), len(judged) + 1), _NOBODY)
+    lengths = np.array([max(0.08, word.stop - word.start) for word in words])
+    for k, (face, values) in enumerate(judged):
+        for n, word in enumerate(words):
+            a, b = round(word.start * RATE) - face.first, round(word.stop * RATE) - face.first
+            part = values[max(0, a) : max(0, b) + 1]
+            says[n, k] = np.clip(part.mean(), -2.0, 2.0) if len(part) and b >= 0 else -2.0
+    best, back = says[0] * lengths[0], []
+    for n in range(1, len(words)):
+        price = _SWITCH_AT_PAUSE if words[n].start - words[n - 1].stop >= _PAUSE_S else _SWITCH
+        other = int(np.argmax(best))
+        stay = best >= best[other] - price
+        back.append(np.where(stay, np.arange(len(best)), other))
+        best = np.where(stay, best, best[other] - price) + says[n] * lengths[n]
+    course = [int(np.argmax(best))]
+    for step in reversed(back):
+        course.append(int(step[course[-1]]))
+    course.reverse()
+    turns, begin = [], 0
+    for n in range(1, len(words) + 1):
+        if n == len(words) or course[n] != course[begin]:
+            turns.append(_turn(passage, words[begin:n], judged, says[begin:n], lengths[begin:n], course[begin], hear))
+            begin = n
+    return turns
+
+
+def _turn(
+    passage: Passage,
+    words: tuple[Word, ...],
+    judged: Sequence[tuple[Face, np.ndarray]],
+    says: np.ndarray,
+    lengths: np.ndarray,
+    who: int,
+    hear: Callable[[float, float], np.ndarray],
+) -> Turn:
+    means = (says * lengths[:, None]).sum(0) / lengths.sum()
+    face = judged[who][0] if who < len(judged) else None
+    others = np.delete(means, who)
+    score = float(means[who] if face is not None else max(means[:-1], default=-2.0))
+    voice = embed(hear(words[0].start, words[-1].stop))
+    note = ""
+    if face is not None and means[who] - max(0.0, others.max()) < _CLEAR:
+        face, note = None, "two faces could say it, or none"
+    return Turn(passage, words, face, score, voice, note=note)
+
+
+# ---- lines to people ----
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """How alike two portraits look, -1 to 1: the correlation of their coarse features, whatever the light.
+
+    Of one person in one scene it is 0.7 to 1; of two people 0.4 in the middle and 0.83 at most, seldom above 0.7.
+    """
+    return float(_features(one) @ _features(other))
+
+
+def _features(portrait: np.ndarray) -> np.ndarray:
+    grey = cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.GaussianBlur(small, (0, 0), 1)
+    small -= cv2.GaussianBlur(small, (0, 0), 8)
+    return (small / (np.linalg.norm(small) + 1e-6)).ravel()
+
+
+def _alike(one: Turn, other: Turn) -> float | None:
+    """How likely one person says two lines, about 0.3 to 1; None where nothing can be said."""
+    voice = None if one.voice is None or other.voice is None else float(one.voice @ other.voice)
+    look = None
+    if one.face is not None and other.face is not None:
+        if one.face is not other.face and one.face.first < other.face.stop and other.face.first < one.face.stop:
+            return 0.0  # both are in the picture at once
+        look = _looks(one.face, other.face)
+        if look >= _LOOKS_SAME:  # one face with two voices is dubbed, once at least
+            return 1.0 if voice is None or voice >= _OTHER_VOICE else 0.0
+    if voice is None:
+        return None
+    return voice + (0.0 if look is None else _LOOK_SHARE * (look - _LOOKS_ALIKE))
+
+
+def _people(turns: Sequence[Turn]) -> list[Person]:
+    """Group lines: those with a clear face first, by average linkage; then those that are only heard."""
+    groups = _grouped(turns, [n for n, turn in enumerate(turns) if turn.face is not None])
+    heard = [n for n, turn in enumerate(turns) if turn.face is None and turn.voice is not None]
+    rest = []
+    for n in heard:
+        known = sorted(((_nearness(turns, turns[n].voice, g), k) for k, g in enumerate(groups)), reverse=True)
+        if known and known[0][0] >= _KNOWN and known[0][0] - (known[1][0] if len(known) > 1 else 0.0) >= _AHEAD:
+            groups[known[0][1]].append(n)
+        else:
+            rest.append(n)
+    # A voice that is heard once and never seen names nobody; twice or more it is somebody.
+    groups += [group for group in _grouped(turns, rest) if len(group) > 1]
+    _refuse_dubbed(turns, groups)
+    groups = [sorted(group) for group in groups]
+    groups.sort(key=lambda group: -sum(turns[n].stop - turns[n].start for n in group))
+    people = []
+    for number, group in enumerate(groups, 1):
+        person = Person(number, [], voice=_voice(turns, group))
+        for n in group:
+            turn = turns[n]
+            turn.person, turn.off_screen = number, turn.face is None and turn.score < 0
+            person.turns.append(n)
+        shown = sorted((turns[n].face for n in person.turns if turns[n].face), key=lambda face: -face.sureness)
+        person.portraits = [face.portrait for face in shown[:6]]
+        people.append(person)
+    for turn in turns:
+        if turn.person is None and not turn.note:
+            turn.note = UNSURE
+    return [person for person in people if person.turns]
+
+
+def _refuse_dubbed(turns: Sequence[Turn], groups: list[list[int]]) -> None:
+    """Take out lines with the face of one who has more lines, and another voice: nobody can be named for them."""
+    for group in sorted(groups, key=len):
+        larger = [n for other in groups if other is not group and len(other) > len(group) for n in other]
+        for n in list(group):
+            others = [turns[m] for m in larger if turns[n].face and turns[m].face]
+            if any(
+                _alike(turns[n], other) == 0.0 and _looks(turns[n].face, other.face) >= _LOOKS_SAME for other in others
+            ):
+                turns[n].note = "the face of one and the voice of another"
+                group.remove(n)
+    groups[:] = [group for group in groups if group]
+
+
+def _looks(one: Face, other: Face) -> float:
+    return 1.0 if one is other else likeness(one.portrait, other.portrait)
+
+
+def _grouped(turns: Sequence[Turn], members: Sequence[int]) -> list[list[int]]:
+    """Join the two likest groups as long as they are alike enough; nobody who is seen beside another is that other."""
+    groups = [[n] for n in members]
+    alike = {(a, b): _alike(turns[a], turns[b]) for k, a in enumerate(members) for b in members[k + 1 :]}
+
+    def between(one: list[int], other: list[int]) -> float:
+        values = [alike[min(a, b), max(a, b)] for a in one for b in other]
+        if 0.0 in values:
+            return 0.0
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else 0.0
+
+    while len(groups) > 1:
+        value, a, b = max((between(x, y), a, b) for a, x in enumerate(groups) for b, y in enumerate(groups) if a < b)
+        if value < _SAME:
+            break
+        groups[a] += groups.pop(b)
+    return groups
+
+
+def _voice(turns: Sequence[Turn], group: Sequence[int]) -> np.ndarray | None:
+    voices = [turns[n].voice * min(4.0, turns[n].stop - turns[n].start) for n in group if turns[n].voice is not None]
+    if not voices:
+        return None
+    whole = np.sum(voices, axis=0)
+    return whole / np.linalg.norm(whole)
+
+
+def _nearness(turns: Sequence[Turn], voice: np.ndarray, group: Sequence[int]) -> float:
+    middle = _voice(turns, group)
+    return -1.0 if middle is None else float(voice @ middle)
+
+
+def named(transcript: Transcript, cast: Cast, names: dict[int, str]) -> Transcript:
+    """The transcript with who says each line: a name, or `Person 3` of one who has none yet, or "" where it is unsure.
+
+    Args:
+        names: of people by their numbers.
+    """
+    labels = {person.number: names.get(person.number, "") or person.label for person in cast.people}
+    passages = [
+        replace(
+            turn.passage,
+            words=turn.words,
+            speaker=labels.get(turn.person, ""),
+            off_screen=turn.off_screen,
+            notes=(turn.note,) if turn.note else (),
+        )
+        for turn in cast.turns
+    ]
+    return replace(transcript, passages=tuple(passages), messages=(*transcript.messages, *cast.messages))
