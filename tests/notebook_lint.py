@@ -21,7 +21,7 @@ MOST_LINES = 60  # of code in all, without blank lines, comments and the form's 
 LONGEST_DEFINITION = 5
 GUARD = "Run the cells above first, from Setup down."
 _METADATA = {"accelerator", "colab", "kernelspec", "language_info"}
-_CELL_METADATA = {"cellView", "tags"}
+_CELL_METADATA = {"cellView", "jupyter", "tags"}
 _BADGE = r"\[!\[Open In Colab\]\(https://colab\.research\.google\.com/assets/colab-badge\.svg\)\]\((\S+)\)"
 _PICTURE = r"!\[[^\]]+\]\((?:\.\./|https://raw\.githubusercontent\.com/[^/]+/[^/]+/main/)(docs/\S+)\)"
 _ABSOLUTE = re.compile(r"^(/[\w.-]+/|[A-Za-z]:\\|~/)")
@@ -150,6 +150,9 @@ def _cell(cell: dict, source: str) -> Iterator[str]:
         yield "does not begin with # @title"
     if cell["metadata"].get("cellView") != "form":
         yield "is not shown as a form (cellView)"
+    shown = re.match(r'# @title .*display-mode: "both"', source)
+    if bool(cell["metadata"].get("jupyter", {}).get("source_hidden")) == bool(shown):
+        yield "its code is hidden in Colab and not in JupyterLab, or the other way round (jupyter.source_hidden)"
     try:
         for field in parse(source).fields:
             field.check(field.value)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections import namedtuple
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ import pytest
 
 from restore_utils.errors import DiskFullError, JobError, OptionError, OutputError, SourceError
 from restore_utils.jobs import job as job_module
+from restore_utils.jobs.changes import Changes, read_seal
 from restore_utils.jobs.job import open_job
 from restore_utils.jobs.settings import Settings
 from restore_utils.jobs.store import join_segments, old_segments, read_state, remove_old_segments, segment_file
@@ -200,7 +202,7 @@ def test_evidence_tells_what_was_changed(film, tmp_path):
     with Reader(probe(tmp_path / "mask.mkv")) as reader:
         shown = [float((f.gray(96, 64) >= 128).mean()) for f in reader]
     np.testing.assert_allclose(shown, repaired, atol=2e-3)
-    best = max((e for e in evidence if e.best is not None), key=lambda e: e.repaired.max())
+    best = max((s for e in evidence for s in e.shown), key=lambda s: s.largest)
     assert best.before.shape == best.after.shape == (64, 96, 3)
     assert (best.mask > 127).any()
 
@@ -348,3 +350,32 @@ def test_what_is_odd_about_a_film_is_said(film, tmp_path):
     short = films.shots(tmp_path / "1.mkv", lengths=(1,), size=(32, 32))
     with open_job(short, tmp_path / "short") as job:
         assert any("1 frame only" in line for line in job.plan(settings()).messages)
+
+
+def test_the_largest_changes_are_kept_wherever_they_are(tmp_path):
+    source = films.shots(tmp_path / "plain.mkv", lengths=(40,), size=(96, 64))
+    sizes = {3: 9, 4: 30, 11: 24, 12: 18, 30: 12}  # sides of the squares that are changed, in one segment
+    changes = Changes(0, 40)
+    with Reader(probe(source)) as reader:
+        for frame in reader:
+            mask = np.zeros((64, 96), np.float32)
+            mask[2:4, 2:4] = 1
+            if side := sizes.get(frame.n):
+                mask[20 : 20 + side, 40 : 40 + side] = 1
+            changes.add(frame, 0.5, np.full((3, 64, 96), 0.5, np.float32), mask)
+    changes.save(tmp_path / "a.npz", "sealed")
+    loaded = Changes.load(tmp_path / "a.npz")
+    assert read_seal(tmp_path / "a.npz") == "sealed"
+    assert [s.n for s in loaded.shown[:5]] == [4, 11, 12, 30, 3]
+    assert [s.n for s in loaded.spots[:5]] == [4, 11, 12, 30, 3]
+    assert loaded.spots[0].share == pytest.approx(30 * 30 / (64 * 96))
+    assert loaded.spots[0].before.shape == loaded.spots[0].after.shape
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2000, 2)])
+def test_pictures_of_any_shape_can_be_shown(size):
+    rgb = np.random.default_rng(0).random((3, size[1], size[0])).astype(np.float32)
+    changes = Changes(0, 1)
+    changes.add(types.SimpleNamespace(n=0, rgb=lambda: rgb), 0.5, rgb, np.ones(size[::-1], np.float32))
+    (shown,) = changes.shown
+    assert min(shown.before.shape[:2]) >= 1

@@ -46,7 +46,7 @@ TINY = {
     ),
     "03_restore": (
         {"source_url": "film.mkv", "segment_frames": 8, "codec": "ffv1", "folder": "steps"},
-        ["steps/film/job/job.json"],
+        ["steps/film/job/job.json", "steps/film/changed.mkv", "steps/film/restored.mkv"],
     ),
     "04_reassemble": (
         {"source_url": "film.mkv", "out": "joined.mkv", "folder": "steps"},
@@ -223,7 +223,7 @@ GOOD = {
         {
             "cell_type": "code",
             "id": "b",
-            "metadata": {"cellView": "form", "tags": ["parameters"]},
+            "metadata": {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["parameters"]},
             "source": '# @title Settings\nn = 3  # @param {type:"slider", min:0, max:5, step:1}',
             "outputs": [],
             "execution_count": None,
@@ -231,7 +231,7 @@ GOOD = {
         {
             "cell_type": "code",
             "id": "c",
-            "metadata": {"cellView": "form"},
+            "metadata": {"cellView": "form", "jupyter": {"source_hidden": True}},
             "source": f'# @title Go\nassert "n" in globals(), "{GUARD}"\nif n:\n    %pip install -q x\nprint(n)',
             "outputs": [],
             "execution_count": None,
@@ -264,6 +264,7 @@ def source(cell: int, text: str):
         (lambda cells: cells[1]["metadata"].pop("tags"), "0 cells are tagged"),
         (lambda cells: cells[2]["metadata"].update(tags=["parameters"]), "2 cells are tagged"),
         (lambda cells: cells[2]["metadata"].pop("cellView"), "cellView"),
+        (lambda cells: cells[2]["metadata"].pop("jupyter"), "source_hidden"),
         (lambda cells: cells[0].update(source=cells[0]["source"].replace("x.ipynb", "y.ipynb")), "badge leads"),
         (source(0, "# Title\n![a](../docs/x.jpg)"), "badge"),
         (lambda cells: cells[0].update(source=cells[0]["source"].replace("![what", "[what")), "picture"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from restore_utils.progress import text_progress
+from restore_utils.progress import aside, text_progress
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +72,35 @@ def test_a_terminal_gets_the_interruption_itself():
     with pytest.raises(KeyboardInterrupt) as stopped, text_progress():
         raise KeyboardInterrupt
     assert type(stopped.value) is KeyboardInterrupt
+
+
+def test_something_moves_where_a_step_says_nothing(capsys, monkeypatch):
+    monkeypatch.setattr("restore_utils.progress._QUIET_S", 0.0)
+    monkeypatch.setattr("restore_utils.progress._BEAT_S", 0.01)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    said = ""
+
+    def until(words: str) -> None:
+        nonlocal said
+        for _ in range(500):
+            said += capsys.readouterr().out
+            if words in said:
+                return
+            time.sleep(0.01)
+        raise AssertionError(said)
+
+    with text_progress() as progress:
+        until("starting ...")
+        progress("restore", 1, 9)
+        aside("steady looks ahead", 7, 40)
+        until("steady looks ahead: 7/40")
+        progress("restore", 2, 9)
+    aside("nobody listens", 1)
+
+
+def test_a_file_of_messages_gets_no_clock(capsys, monkeypatch):
+    monkeypatch.setattr("restore_utils.progress._QUIET_S", 0.0)
+    monkeypatch.setattr("restore_utils.progress._BEAT_S", 0.01)
+    with text_progress():
+        time.sleep(0.1)
+    assert capsys.readouterr().err == ""

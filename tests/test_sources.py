@@ -57,6 +57,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.hits[name] += 1
         server.ranges.append(self.headers.get("Range"))
         clip, base = server.clip, f"http://127.0.0.1:{server.server_port}"
+        server.cookies.append(self.headers.get("Cookie") or "")
         begin = int((self.headers.get("Range") or "bytes=0-").split("=")[1].split("-")[0])
         if name == "clip.mp4" or name.startswith("media/"):
             body = server.files.get(name.removeprefix("media/"), clip)
@@ -114,6 +115,7 @@ class Site(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.clip, self.tag = clip, "a"
         self.hits: Counter = Counter()
+        self.cookies: list[str] = []
         self.ranges: list[str | None] = []
         self.files: dict[str, bytes] = {}
         self.kinds = {".mpd": "application/dash+xml", ".m3u8": "application/vnd.apple.mpegurl", ".m4a": "audio/mp4"}
@@ -348,3 +350,35 @@ def test_hostile_site_message_becomes_one_line_with_advice():
     assert "\n" not in text
     assert "\x1b" not in text
     assert "your own computer" in text
+
+
+def test_a_page_into_a_folder_that_is_named_from_here(site, clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = sources.fetch(f"{site.url}/page", "film.mkv.job/source", height=480)
+    assert path.parent == Path("film.mkv.job/source")
+    assert path.read_bytes() == clip
+    assert not list(path.parent.glob("*.part"))
+
+
+def test_cookies_go_along_and_stay_as_they_are(site, tmp_path):
+    jar = tmp_path / "cookies.txt"
+    line = f"{site.url.split('/')[2].split(':')[0]}\tFALSE\t/\tFALSE\t4000000000\tkey\tsecret\n"
+    jar.write_text(line)
+    sources.fetch(f"{site.url}/page", tmp_path / "in", cookies=jar)
+    assert any("key=secret" in cookie for cookie in site.cookies)
+    assert jar.read_text() == line
+    for text in ("", "no cookies at all\n"):
+        jar.write_text(text)
+        with pytest.raises(SourceError, match="holds no cookies"):
+            sources.fetch(f"{site.url}/page", tmp_path / f"in{len(text)}", cookies=jar)
+    with pytest.raises(SourceError, match="cookies cannot be read"):
+        sources.fetch(f"{site.url}/page", tmp_path / "none", cookies=tmp_path / "none.txt")
+
+
+def test_what_a_site_needs_and_is_not_here_is_said(monkeypatch):
+    monkeypatch.setattr(page, "_runtimes", dict)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert page._lacking() == "pip install 'yt-dlp[default]' deno"
+    line = page._page_error("https://www.youtube.com/watch?v=1", "Requested format is not available", page._lacking())
+    assert "this site needs more than is here: pip install 'yt-dlp[default]' deno" in line
+    assert "--cookies" in page._page_error("https://a.org/b", "Sign in to confirm you're not a bot")

@@ -54,6 +54,9 @@ def restore(
     codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1; png or tiff for a folder of images.")] = "",
     crf: Annotated[int | None, typer.Option(help="Quality of h264 and h265: less is better and larger.")] = None,
     height: Annotated[int | None, typer.Option(help="The most lines to download from a page.")] = None,
+    cookies: Annotated[
+        Path | None, typer.Option(help="A browser's cookies (cookies.txt), for pages that ask for them.")
+    ] = None,
     mask_in: Annotated[
         Path | None,
         typer.Option(
@@ -113,6 +116,7 @@ def restore(
             work=work,
             mirror=mirror,
             height=height,
+            cookies=cookies,
             mask_out=mask_out,
             report=report,
             only_worst=try_,

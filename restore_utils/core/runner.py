@@ -9,9 +9,8 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 from restore_utils.core.model import Film, FrameModel, Frames, Result, Shot, name_of
 from restore_utils.core.tiles import smallest_tile, tiled
 from restore_utils.errors import ModelError, OutOfMemoryError, SourceError
+from restore_utils.progress import aside
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +37,6 @@ class RunSize:
     """Side of a tile in pixels, margins included; None: whole frames."""
 
 
-Opened = Callable[[int, FrameModel, Shot], object]
-"""`opened(number, model, shot)` gives the state of a shot for a model, the one of that number in its chain."""
-
-
-def _open(_number: int, model: FrameModel, shot: Shot) -> object:
-    return model.open(shot)
-
-
 def restore(
     frames: Frames,
     models: Sequence[FrameModel],
@@ -54,7 +46,6 @@ def restore(
     stop: int,
     device: torch.device | str = "cpu",
     sizes: Sequence[RunSize] | None = None,
-    opened: Opened = _open,
 ) -> Iterator[Result]:
     """Send the frames start <= n < stop through a chain of models; one Result of one frame for each, in order.
 
@@ -66,65 +57,32 @@ def restore(
         shots: in order and without gaps, at least over [start, stop); or the film that they belong to, whose size and
             colours are known then.
         sizes: one for each model; by default eight whole frames.
-        opened: opens shots in place of the models' own `open`.
 
     Raises:
         OutOfMemoryError: when one frame in the smallest tile does not fit.
         SourceError: when `frames` ends too early.
         ModelError: when a model does not answer as it declares.
     """
-    film = shots if isinstance(shots, Film) else Film(shots, first=start, stop=stop)
-    with (
-        _chained(frames, models, film, torch.device(device), sizes, opened) as (source, stages),
-        closing((stages[-1] if stages else source)(start, stop)) as results,
-    ):
-        for result in results:
-            if result.mask is not None and not result.mask.ndim:  # no model in the chain
-                result = result._replace(mask=result.frames.new_zeros(1, 1, *result.frames.shape[-2:]))
-            yield result
-
-
-def open_shot(
-    frames: Frames,
-    models: Sequence[FrameModel],
-    film: Film,
-    number: int,
-    first: int,
-    *,
-    device: torch.device | str = "cpu",
-    sizes: Sequence[RunSize] | None = None,
-    opened: Opened = _open,
-) -> object:
-    """The state of the shot that frame `first` belongs to, for the model of that number; arguments as of `restore`."""
-    with _chained(frames, models, film, torch.device(device), sizes, opened) as (_, stages):
-        return opened(number, models[number], stages[number].film.shot_at(first))
-
-
-@contextmanager
-def _chained(
-    frames: Frames,
-    models: Sequence[FrameModel],
-    film: Film,
-    device: torch.device,
-    sizes: Sequence[RunSize] | None,
-    opened: Opened,
-) -> Iterator[tuple[Callable[[int, int], Iterator[Result]], list[_Stage]]]:
-    """The source as a stream of results, and a stage for each model."""
+    sizes = sizes or [RunSize()] * len(models)
 
     def source(first: int, stop: int) -> Iterator[Result]:
         with closing(frames(first, stop)) as stream:
             for frame in stream:
                 yield Result(frame[None], _UNTOUCHED)
 
+    seen = shots if isinstance(shots, Film) else Film(shots, first=start, stop=stop)
+    film = seen.given_by(frames)
     stages: list[_Stage] = []
-    film = film.given_by(frames)
-    for number, (model, size) in enumerate(zip(models, sizes or [RunSize()] * len(models), strict=True)):
+    for model, size in zip(models, sizes, strict=True):
         if stages:
             film = stages[-1].film.after(stages[-1].model)
-        opens = partial(opened, number, model)
-        stages.append(_Stage(model, stages[-1] if stages else source, film, size, device, opens))
+        stages.append(_Stage(model, stages[-1] if stages else source, film, size, torch.device(device)))
     try:
-        yield source, stages
+        with closing((stages[-1] if stages else source)(start, stop)) as results:
+            for result in results:
+                if result.mask is not None and not result.mask.ndim:  # no model in the chain
+                    result = result._replace(mask=result.frames.new_zeros(1, 1, *result.frames.shape[-2:]))
+                yield result
     finally:
         for stage in stages:
             stage.film.forget()
@@ -140,9 +98,7 @@ class _Stage:
         film: Film,
         size: RunSize,
         device: torch.device,
-        opens: Callable[[Shot], object],
     ) -> None:
-        self.opens = opens
         self.model, self.source, self.tile = model, source, size.tile
         self.length = model.grid or size.length
         self.piece = self.length  # frames answered for at once: shrinks when memory runs out
@@ -151,7 +107,9 @@ class _Stage:
 
     def _input(self, first: int, stop: int) -> Iterator[Tensor]:
         with closing(self._results(first, stop)) as results:
-            for result in results:
+            for count, result in enumerate(results, 1):
+                if stop - first > 1:  # a whole shot before its first frame is answered for: that takes long
+                    aside(f"{name_of(self.model)} looks ahead", count, stop - first)
                 yield result.frames[0]
 
     def _results(self, first: int, stop: int) -> Iterator[Result]:
@@ -184,7 +142,7 @@ class _Stage:
                             "folder and start again"
                         ) from None
                 if opened is not shot:
-                    opened, state = shot, self.opens(shot)
+                    opened, state = shot, self.model.open(shot)
                 answer = self._answer(torch.cat([r.frames for r in window]), at, lo, hi, state)
                 for n in range(max(lo, start), min(hi, stop)):
                     one = Result(*(part if part is None else part[n - lo : n - lo + 1] for part in answer))

@@ -6,7 +6,6 @@ import logging
 import os
 import shlex
 import shutil
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -21,8 +20,8 @@ from restore_utils.core.precision import choose_device
 from restore_utils.errors import OutputError, RestoreError, told
 from restore_utils.files.mirror import Mirror
 from restore_utils.files.parts import check_name
-from restore_utils.jobs.job import Job, open_job
-from restore_utils.jobs.plan import Plan, frame_range, out_size, tell_pixel_aspect
+from restore_utils.jobs.job import Job, Plan, open_job
+from restore_utils.jobs.plan import frame_range, out_size, tell_pixel_aspect
 from restore_utils.jobs.settings import Settings, settings_for, time_text
 from restore_utils.jobs.store import COPIED, MADE, check_result, gone_if_empty, own_result, result_place
 from restore_utils.media.encoding import check_size
@@ -43,7 +42,8 @@ from restore_utils.speech.tracks import SpeechSettings, SpeechTracks, make_track
 log = logging.getLogger("restore_utils")
 
 TRY_SECONDS = 5
-_PICTURES = 12
+_PICTURES = 24
+_SPOTS = 240
 _PREVIEW_SECONDS = 4
 
 
@@ -63,14 +63,15 @@ class Restoration:
     start_s: float
     """Time of the first of them, in seconds after the first frame of the source."""
     seconds: float
-    """Spent on making segments."""
+    """Spent on the frames made in this run, without what was looked at before the first of them."""
     made: int
     """Frames made in this run; the others were finished before."""
     messages: tuple[str, ...]
     """One line for each thing that is not as it was in the source, or that a user should know."""
 
     def __str__(self) -> str:
-        rate = f", {self.made} of them now at {self.made / self.seconds:.1f} per second" if self.made else ""
+        speed = f" at {self.made / self.seconds:.1f} frames per second" if self.made > 1 and self.seconds else ""
+        rate = f", {self.made} of them made now{speed}" if self.made else ""
         report = f" Report: {self.report}." if self.report else ""
         return f"{self.out} is ready: {self.stop - self.first} frames{rate}.{report} Job: {self.work}"
 
@@ -83,6 +84,7 @@ def restore_film(
     work: str | Path | None = None,
     mirror: str | Path | None = None,
     height: int | None = None,
+    cookies: str | Path | None = None,
     mask_out: str | Path | None = None,
     report: str | Path | None = None,
     reference: str | Path | None = None,
@@ -101,6 +103,7 @@ def restore_film(
         mirror: a second folder, on a disk that outlasts the machine, to which each finished piece of the job is copied
             at once and from which an interrupted job is brought back.
         height: the most lines to download from a page.
+        cookies: a file of cookies for a page, as browsers' extensions export it.
         mask_out: a film of the masks, written if given.
         report: an HTML page; OUT.html if not given.
         reference: a clean film to compare with in the report.
@@ -129,7 +132,8 @@ def restore_film(
     with gone_if_empty(work):
         if mirror:
             Mirror(work, Path(mirror)).recover(*COPIED)
-        path = fetch(source, work / "source", height=height, progress=progress and partial(progress, "download"))
+        downloading = progress and partial(progress, "download")
+        path = fetch(source, work / "source", height=height, cookies=cookies, progress=downloading)
     clip = probe(path, stream=settings.stream)
     check_output(out, clip, settings.encoding)
     tell_pixel_aspect(models, clip.video)
@@ -141,15 +145,14 @@ def restore_film(
     for place in filter(None, (result_place(out), page, mask_out and Path(mask_out))):
         check_result(work, place, force)
     with open_job(path, work, progress, mirror=Path(mirror) if mirror else None, stream=settings.stream) as job:
+        part = frame_range(job.analysis, settings.start, settings.stop)
         if only_worst:
             settings = _worst(job, settings)
         plan = job.plan(settings, models)
         lines = _Told(tell)
         lines(plan.messages)
         made = sum(len(s) for s in job.missing(plan))
-        begun = time.monotonic()
-        job.run(plan, progress)
-        seconds = time.monotonic() - begun
+        seconds = job.run(plan, progress)
         added = _speech(job, None if only_worst else speech, progress)
         messages = [*plan.messages, *added.messages, *job.assemble(out, force=force)]
         if mask_out:
@@ -157,7 +160,7 @@ def restore_film(
         if lacking := job.mirror.lacking():
             messages.append(lacking)
         if only_worst:
-            messages.append(_whole(job, plan, made, seconds))
+            messages.append(_whole(job, plan, part, made, seconds))
         lines(messages)
         done = Restoration(
             path,
@@ -248,15 +251,14 @@ def _time(job: Job, n: int) -> Fraction:
     return (int(index.pts[n]) - int(index.pts[0])) * index.time_base
 
 
-def _whole(job: Job, plan: Plan, made: int, seconds: float) -> str:
-    frames = len(job.analysis.index)
+def _whole(job: Job, plan: Plan, part: tuple[int, int], made: int, seconds: float) -> str:
+    """What the part that was chosen would take, by what a few seconds of it took."""
+    frames, film = part[1] - part[0], len(job.analysis.index)
+    what = f"the whole film ({frames} frames)" if frames == film else f"the chosen part ({frames} of {film} frames)"
     size = job.bytes_made(plan) / (plan.stop - plan.first) * frames
     free = shutil.disk_usage(job.folder).free
     took = f"about {_clock(seconds / made * frames)} and " if made else ""
-    return (
-        f"the whole film ({frames} frames) would take {took}{_bytes(2 * size)} of disk, half of it for the job folder; "
-        f"{_bytes(free)} are free"
-    )
+    return f"{what} would take {took}{_bytes(2 * size)} of disk, half of it for the job folder; {_bytes(free)} are free"
 
 
 def _bytes(count: float) -> str:
@@ -282,8 +284,10 @@ def _report(
     added: SpeechTracks,
 ) -> Report:
     evidence = job.evidence(plan)
-    best = sorted((e for e in evidence if e.best is not None), key=lambda e: -float(e.repaired.max()))[:_PICTURES]
-    pictures = [Picture(e.best, float(_time(job, e.best)), e.before, e.after, e.mask) for e in best]
+    best = sorted((s for e in evidence for s in e.shown), key=lambda s: -s.largest)[:_PICTURES]
+    pictures = [Picture(s.n, float(_time(job, s.n)), s.before, s.after, s.mask) for s in best]
+    largest = sorted((s for e in evidence for s in e.spots), key=lambda s: -s.share)[:_SPOTS]
+    spots = [Picture(s.n, float(_time(job, s.n)), s.before, s.after, caption=f"{s.share:.2%}") for s in largest]
     luma = np.concatenate([e.luma for e in evidence])
     series = Series(
         first=plan.first,
@@ -306,6 +310,7 @@ def _report(
         shots=[ShotReport(a, b) for a, b in job.analysis.shots if a < plan.stop and b > plan.first],
         series=series,
         pictures=pictures,
+        spots=spots,
         warnings=done.messages,
         scores=scores,
         preview=stack_clips(

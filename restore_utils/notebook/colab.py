@@ -7,11 +7,18 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from restore_utils.errors import OptionError, OutputError
+from restore_utils.errors import OptionError, OutputError, SourceError
 from restore_utils.files.mirror import Mirror
+from restore_utils.files.sample import sample
+from restore_utils.sources import unquoted
 
+UPLOAD = "upload"
+"""What a form takes as a source in Colab, where a film is to come from the user's own computer."""
+
+_FILM = "film.txt"  # in a film's folder of results: which film it is
 _LOCAL = Path("/content")  # Colab's fast disk, gone with the session
 _DRIVE = Path("/content/drive")
 
@@ -27,6 +34,14 @@ class Places:
     mirror: Path | None
     """Where each finished piece of `work` is copied at once; None where Drive is not used."""
 
+    def result(self, name: str) -> Path:
+        """Where a result may be written: NAME, with a number where something stands that was not made here."""
+        from restore_utils.jobs.store import is_own_result
+
+        wanted = self.results / name
+        numbered = (wanted.with_name(f"{wanted.stem}-{n}{wanted.suffix}") for n in range(2, 10_000))
+        return next(p for p in chain([wanted], numbered) if not p.exists() or is_own_result(self.work, p))
+
 
 def in_colab() -> bool:
     """Whether this runs in Google Colab."""
@@ -39,8 +54,8 @@ def places(folder: str = "restored", film: str | None = None, *, use_drive: bool
     What an earlier session copied to Drive, and this machine lacks, is brought back.
 
     Args:
-        film: What a form names as its source: each film then has a folder of its own in `folder`, called after it;
-            "" stands for the demo clip. None: `folder` itself.
+        film: What a form names as its source: each film then has a folder of its own in `folder`, called after it, with
+            a number where another film of that name has one; "" stands for the demo clip. None: `folder` itself.
         use_drive: Keep results on Google Drive. Drive is mounted then, and only then.
 
     Raises:
@@ -53,9 +68,12 @@ def places(folder: str = "restored", film: str | None = None, *, use_drive: bool
         raise OptionError("the field folder is empty: name a folder for the results, such as restored")
     if use_drive and Path(folder).is_absolute():
         raise OptionError(f"folder {folder}: with use_drive give a name on Drive, such as restored, not a whole path")
-    here = Path(folder.strip()) / ("" if film is None else _title(film))
     home = _LOCAL if in_colab() else Path()
-    results = (mount_drive() if use_drive else home) / here
+    kept = mount_drive() if use_drive else home
+    here = Path(folder.strip())
+    if film is not None:
+        here /= _of_film(kept / here, film)
+    results = kept / here
     found = Places(home / here / "job", results, results / "job" if use_drive else None)
     for place in (found.work, found.results):
         try:
@@ -63,13 +81,74 @@ def places(folder: str = "restored", film: str | None = None, *, use_drive: bool
         except OSError as error:
             advice = "is Drive full or not mounted?" if use_drive else "choose another folder"
             raise OutputError(f"{place}: cannot be made ({error.strerror}); {advice}") from error
+    if film is not None and (which := _identity(film)):
+        (found.results / _FILM).write_text(f"{which}\n", encoding="utf-8")
     Mirror(found.work, found.mirror).recover()
     return found
 
 
+def _of_film(folder: Path, film: str) -> str:
+    """The name of a film's folder in `folder`: the first that no other film has."""
+    title, which = _title(film), _identity(film)
+    for name in chain([title], (f"{title}-{n}" for n in range(2, 10_000))):
+        try:
+            has = (folder / name / _FILM).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            has = which
+        if not which or has == which:
+            return name
+    return title
+
+
+def _identity(film: str) -> str:
+    """What a film is known by again, wherever it lies: its address or a sample of it; "" where it is not there."""
+    film = unquoted(film)
+    if not film or "://" in film:
+        return film or "demo"
+    try:
+        return sample(Path(film).expanduser())
+    except (OSError, RuntimeError):
+        return ""
+
+
+def chosen(source: str) -> str:
+    """What a form names as its source, ready to be fetched; in Colab `upload` asks for a file of the user's own.
+
+    Raises:
+        SourceError: Nothing was uploaded, or there is nothing to upload with.
+    """
+    if source.strip().lower() != UPLOAD:
+        return unquoted(source)
+    if not in_colab():
+        raise SourceError("uploading is for Colab: here give the path of the film, or choose it in the form")
+    from google.colab import files
+
+    got = list(files.upload())
+    if not got:
+        raise SourceError("nothing was uploaded: run the cell again and choose a film")
+    place = _LOCAL / Path(got[0]).name
+    if Path(got[0]).resolve() != place.resolve():
+        shutil.move(got[0], place)
+    return str(place)
+
+
+def offer(file: Path, download: bool = False) -> None:
+    """Show where a result lies, as a link; in Colab also send it to the user's own computer if they want that."""
+    print(file.resolve())  # noqa: T201
+    if in_colab():
+        if download:
+            from google.colab import files
+
+            files.download(str(file))
+    else:
+        from IPython.display import FileLink, display
+
+        display(FileLink(os.path.relpath(file)))
+
+
 def _title(film: str) -> str:
     """A film's name, without its folder and suffix, as the name of a folder."""
-    name = Path(film.strip().rstrip("/").rpartition("/")[2]).stem
+    name = Path(unquoted(film).rstrip("/").rpartition("/")[2]).stem
     return re.sub(r"[^\w.-]+", "-", name).strip("-.")[-80:] or "demo"
 
 

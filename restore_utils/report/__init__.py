@@ -96,6 +96,8 @@ class Report:
     series: Series
     pictures: Sequence[Picture]
     """Frames to show, the most telling first. The first `LARGE` get a slider, the others a place on the sheet."""
+    spots: Sequence[Picture] = ()
+    """Surroundings of single changes, the largest first; the caption says how large. No masks."""
     warnings: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     scores: Scores | None = None

@@ -157,7 +157,24 @@ def _pictures(facts: Report) -> str:
         left = f", {len(rest) - len(keep)} more left out" if len(rest) > len(keep) else ""
         sheet = contact_sheet([p.after for p in keep], [_name(p) for p in keep], width=150)
         parts.append(f"<details><summary>{len(keep)} more frames, restored{left}</summary>{sheet.body}</details>")
-    return "".join(parts)
+    return "".join(parts) + _spots(facts.spots)
+
+
+def _spots(spots: Sequence[Picture]) -> str:
+    """Each large change before and after, to see at a glance whether what was taken out was dirt."""
+    if not spots:
+        return ""
+    cells = []
+    for spot in spots:
+        height = max(spot.before.shape[0], spot.after.shape[0])
+        sides = [np.pad(p, ((0, height - p.shape[0]), (0, 4), (0, 0))) for p in (spot.before, spot.after)]
+        cells.append(np.concatenate(sides, 1))
+    sheet = contact_sheet(cells, [f"{_name(spot)}: {spot.caption}" for spot in spots], width=300)
+    return (
+        f"<h3>The largest single changes</h3><p class='dim'>Before and after, the largest first, with the share of the "
+        f"picture that each covers: what is no dirt here should be protected with a mask.</p>"
+        f"<details{' open' if len(spots) <= 12 else ''}><summary>{len(spots)} changes</summary>{sheet.body}</details>"
+    )
 
 
 def _name(picture: Picture) -> str:

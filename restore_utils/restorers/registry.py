@@ -210,6 +210,25 @@ def _build_chain(
     return built
 
 
+def check(spec: str) -> None:
+    """Whether a text names a model and options that it takes, without fetching or building anything.
+
+    Raises:
+        ModelError, OptionError: as `build` does.
+    """
+    name, given = _split(spec)
+    entry = _zoo().get(name)
+    if name in _added or re.match(r"https?://", name) or Path(name).is_file():
+        return
+    if entry is None:
+        if name.endswith(_SUFFIXES) or "/" in name or "\\" in name:
+            raise ModelError(f"there is no weight file {name}: give another path, or a name: {', '.join(_zoo())}")
+        if weights.find(WeightFile(f"{name}.safetensors")) is None:
+            _entry(name)
+    elif not entry.chain:
+        _chosen(name, given, {}, entry.options)
+
+
 def add(name: str, model: FrameModel, *, version: str = "") -> None:
     """Give a model of one's own a name, for as long as this program runs; adding it again replaces it.
 

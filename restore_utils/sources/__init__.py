@@ -27,7 +27,12 @@ HEIGHTS = (144, 240, 360, 480, 720, 1080)  # lines that a page may be asked for;
 
 
 def fetch(
-    source: str | Path, folder: str | Path, *, height: int | None = None, progress: Progress | None = None
+    source: str | Path,
+    folder: str | Path,
+    *,
+    height: int | None = None,
+    cookies: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Makes a source a local file.
 
@@ -36,6 +41,7 @@ def fetch(
             page or manifest that yt-dlp knows.
         folder: Where downloads are kept; made when missing. A file that is there already is not downloaded again.
         height: The most lines to take from a page, one of `HEIGHTS`; None takes the best. Direct files have no choice.
+        cookies: A file of cookies for pages that let in those alone who are known to them.
         progress: Called with bytes done and bytes in all (None while unknown).
 
     Returns:
@@ -46,7 +52,7 @@ def fetch(
         OptionError: A height that is not offered.
         OutputError, DiskFullError: `folder` cannot be written, or has no room.
     """
-    text = str(source).strip()
+    text = unquoted(str(source))
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", text)
     if isinstance(source, Path) or scheme is None:
         return _local(text)
@@ -65,7 +71,16 @@ def fetch(
     for done in sorted([*folder.glob(f"{direct}.*"), *folder.glob(f"{page}.*")]):
         if done.suffix not in (".part", ".json"):
             return done
-    return download(text, folder, direct, progress) or download_page(text, folder, page, height, progress)
+    return download(text, folder, direct, progress) or download_page(
+        text, folder, page, height, progress, Path(cookies) if cookies else None
+    )
+
+
+def unquoted(text: str) -> str:
+    """A path without the quotes and spaces around it, with which it is often copied."""
+    text = text.strip()
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1].strip() if quoted and not os.path.exists(text) else text
 
 
 def _local(text: str) -> Path:

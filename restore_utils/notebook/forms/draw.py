@@ -5,125 +5,180 @@ from __future__ import annotations
 import ast
 import datetime
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restore_utils.errors import OptionError
-from restore_utils.notebook.colab import in_colab
-from restore_utils.notebook.forms.parse import Field, Form, parse
+from restore_utils.errors import OptionError, RestoreError
+from restore_utils.notebook.forms import checks
+from restore_utils.notebook.forms.chooser import chooser
+from restore_utils.notebook.forms.parse import Field, Form
+from restore_utils.sources import unquoted
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
 
-CLIPS = {".3gp", ".avi", ".dv", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf"}
-CLIPS |= {".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
-_ENTRIES = 500  # of a folder that the chooser lists
-_LABEL, _CONTROL, _INDENT = {"width": "150px"}, {"width": "420px"}, {"margin": "0 0 0 154px"}
+COLAB_ALONE = ("use_drive", "download")
+"""Fields that mean nothing elsewhere, and are not drawn."""
+_LABEL, _CONTROL, _INDENT = {"width": "170px"}, {"width": "440px"}, {"margin": "0 0 0 174px"}
+_WRONG = "<span style='color: var(--jp-error-color1, #c62828)'>&#9888; {}</span>"
 
 
-def enable() -> bool:
-    """From now on draw the form of each cell that has one, after the cell has run. May be called again.
-
-    Returns:
-        Whether forms will be drawn: not in Colab, which does it itself, and not outside a notebook.
-    """
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    if shell is None or in_colab() or not hasattr(shell, "kernel"):
-        return False
-    if not any(isinstance(getattr(f, "__self__", None), _Watcher) for f in shell.events.callbacks["post_run_cell"]):
-        watcher = _Watcher(shell.user_ns)
-        shell.events.register("post_run_cell", watcher.cell_ran)
-        shell.input_transformers_cleanup.append(watcher.as_set)
-    return True
-
-
-class _Watcher:
-    def __init__(self, namespace: MutableMapping[str, Any]) -> None:
-        self.namespace = namespace
-        self.set: dict[str, dict[str, Any]] = {}  # text of a cell: what its form was set to
-
-    def as_set(self, lines: list[str]) -> list[str]:
-        """The lines of a cell that is about to run, with what its form was set to in place of what its text says."""
-        source = "".join(lines)
-        for name, value in self.set.get(source.strip(), {}).items():
-            pattern = rf"^({re.escape(name)}\s*=\s*).*?(?=\s*#\s*@param)"
-            source = re.sub(pattern, lambda match, value=value: f"{match[1]}{value!r}", source, flags=re.M)
-        return source.splitlines(keepends=True)
-
-    def cell_ran(self, result: Any) -> None:
-        from IPython.display import display
-
-        source = result.info.raw_cell if result is not None and result.success else None
-        if not source or "@param" not in source:
-            return
-        try:
-            form = parse(source)
-        except OptionError as error:
-            display({"text/plain": f"No form drawn: {error}"}, raw=True)
-            return
-        if form.fields:
-            display(draw(form, self.namespace, self.set.setdefault(source.strip(), {})))
-
-
-def draw(form: Form, namespace: MutableMapping[str, Any], changed: MutableMapping[str, Any] | None = None) -> Widget:
+def draw(
+    form: Form,
+    namespace: MutableMapping[str, Any],
+    changed: MutableMapping[str, Any] | None = None,
+    *,
+    keep: Callable[[], bool] = lambda: False,
+    button: Callable[[Callable[[], str]], Widget] | None = None,
+) -> Widget:
     """The form as one widget. What the user sets goes into `namespace` at once; nothing is run.
 
     Args:
         namespace: The notebook's variables.
         changed: What the user set in an earlier drawing; set again now, and kept up to date.
+        keep: Called after a change; answers whether what was set outlasts the kernel.
+        button: Makes what stands below the form; told how to ask what is wrong in it.
     """
     import ipywidgets as widgets
 
     changed = {} if changed is None else changed
     note = widgets.HTML()
-    controls: dict[str, tuple[Field, Widget, Any]] = {}
+    drawn: dict[str, _Row] = {}
 
-    def put(item: Field, value: Any) -> None:
+    def put(row: _Row, value: Any) -> None:
         try:
-            namespace[item.name] = changed[item.name] = item.check(_read(item, value))
-            shown = f"{item.name} = {namespace[item.name]!r}"
-            note.value = f"<i>{escape(shown)} is set; run the cells that use it, from this one on.</i>"
-        except OptionError as error:
-            note.value = f"<b>{escape(str(error))}</b>"
+            namespace[row.field.name] = changed[row.field.name] = row.read(value)
+            kept = " Kept for the next time too." if keep() else ""
+            shown = f"{row.field.name} = {namespace[row.field.name]!r}"
+            note.value = f"<i>{escape(shown)} is set; run the cells that use it, from this one on.{kept}</i>"
+        except OptionError:
+            pass  # told at the field
 
     def take_back(_button: Widget) -> None:
-        for item, control, value in controls.values():
-            control.value = _shown(item, value, control)
-            namespace[item.name] = value
         changed.clear()
+        for row in drawn.values():
+            row.show(row.written)
+            namespace[row.field.name] = row.written
+        changed.clear()
+        keep()
         note.value = "<i>The values are those of the code again.</i>"
 
-    rows: list[Widget] = [widgets.HTML(f"<b>{escape(form.title)}</b>")] if form.title else []
+    def wrong() -> str:
+        names = [row.name for row in drawn.values() if row.wrong.value]
+        return f"Mend what is marked first: {escape(', '.join(names))}." if names else ""
+
+    title = [widgets.HTML(f"<b>{escape(form.title)}</b>")] if form.title else []
+    groups: list[list[Widget]] = [title]
+    headings: list[str] = [""]
     for item in form.items:
         if isinstance(item, str):
-            rows.append(widgets.HTML(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(item)) or "&nbsp;"))
+            if item.startswith("###"):
+                groups.append([])
+                headings.append(item.lstrip("# "))
+            else:
+                groups[-1].append(widgets.HTML(_markdown(item) or "&nbsp;"))
             continue
         # A cell that was run as its form was set has left that in the namespace, and not what its text says.
         written = namespace.get(item.name, item.value)
         if item.name in changed and item.value is not None:
             written = item.value
         value = namespace[item.name] = changed.get(item.name, written)
-        control = _control(item, value)
-        control.observe(lambda change, item=item: put(item, change["new"]), names="value")
-        controls[item.name] = (item, control, written)
-        rows.append(widgets.HBox([widgets.Label(item.name, layout=_LABEL), control]))
-        if item.kind == "string" and "path" in item.placeholder.lower():
-            rows.append(_chooser(control))
-        elif item.typing:  # browsers list only those that begin with what is typed already
-            rows.append(widgets.HTML(f"offered: {escape(', '.join(map(str, item.choices)))}", layout=_INDENT))
-        try:
-            item.check(value)
-        except OptionError as error:
-            note.value = f"<b>{escape(str(error))}</b>"
-    button = widgets.Button(description="back to the code's values", layout={"width": "220px"})
-    button.on_click(take_back)
+        if item.name in COLAB_ALONE:
+            continue
+        row = drawn[item.name] = _Row(item, value, written)
+        row.control.observe(lambda change, row=row: put(row, change["new"]), names="value")
+        groups[-1] += row.widgets()
+    back = widgets.Button(description="back to the code's values", layout={"width": "220px"})
+    back.on_click(take_back)
     if changed:
-        note.value = "<i>Set in this form before, and kept: " + escape(", ".join(changed)) + ".</i>"
-    return widgets.VBox([*rows, button, note])
+        labels = [drawn[name].name for name in changed if name in drawn]
+        note.value = "<i>Set in this form before, and kept: " + escape(", ".join(labels)) + ".</i>"
+    parts = [part for heading, group in zip(headings, groups) for part in _group(heading, group)]
+    below = [button(wrong)] if button and drawn else []
+    return widgets.VBox([*parts, *below, back, note])
+
+
+class _Row:
+    """One field: its label, its control, what is wrong with its value, its hint."""
+
+    def __init__(self, field: Field, value: Any, written: Any) -> None:
+        import ipywidgets as widgets
+
+        self.field, self.written = field, written
+        self.name = field.label or field.name.replace("_", " ")
+        self.wrong = widgets.HTML(layout={**_INDENT, "display": "none"})
+        self.control = _control(field, value)
+        self.look(value)
+
+    def read(self, value: Any) -> Any:
+        """What the control holds, as the variable holds it; what is wrong with it is said at once, below it.
+
+        Raises:
+            OptionError: the variable cannot hold it.
+        """
+        try:
+            value = self.field.check(_read(self.field, value))
+        except OptionError as error:
+            self._say(str(error))
+            raise
+        self.look(value)
+        return value
+
+    def look(self, value: Any) -> None:
+        """Say what is wrong with a value, if anything is."""
+        try:
+            self.field.check(value)
+            checks.check(self.field, value)
+        except RestoreError as error:
+            self._say(str(error))
+        else:
+            self._say("")
+
+    def show(self, value: Any) -> None:
+        """Put a value into the control."""
+        self.control.value = _shown(self.field, value, self.control)
+        self.look(value)
+
+    def widgets(self) -> list[Widget]:
+        import ipywidgets as widgets
+
+        rows = [widgets.HBox([widgets.Label(self.name, layout=_LABEL), self.control]), self.wrong]
+        hint = _markdown(self.field.hint)
+        if self.field.typing:  # browsers list only those that begin with what is typed already
+            offered = ", ".join(map(str, self.field.choices))
+            hint = " ".join(filter(None, [hint, f"Offered: {escape(offered)}."]))
+        if hint:
+            rows.append(widgets.HTML(f"<small>{hint}</small>", layout={**_INDENT, "max_width": "640px"}))
+        if takes_path(self.field):
+            rows.append(chooser(self.control, _INDENT, _CONTROL))
+        return rows
+
+    def _say(self, line: str) -> None:
+        self.wrong.value = _WRONG.format(escape(line)) if line else ""
+        self.wrong.layout.display = "" if line else "none"
+
+
+def takes_path(field: Field) -> bool:
+    """Whether a field names a clip or a folder."""
+    return field.kind == "string" and "path" in field.placeholder.lower()
+
+
+def _group(heading: str, group: list[Widget]) -> list[Widget]:
+    """Fields under their heading; folded away where it says that they are for those who want more."""
+    import ipywidgets as widgets
+
+    if not heading or not group:
+        return group
+    if heading.lower().startswith("more"):
+        folded = widgets.Accordion(children=[widgets.VBox(group)], selected_index=None)
+        folded.set_title(0, heading)
+        return [folded]
+    return [widgets.HTML(f"<b style='display: block; margin-top: 8px'>{escape(heading)}</b>"), *group]
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _control(item: Field, value: Any) -> Widget:
@@ -182,53 +237,4 @@ def _read(item: Field, value: Any) -> Any:
             raise OptionError(f"{item.name}: {value} is no Python literal; put text in quotes") from None
     if item.kind == "date":
         return "" if value is None else value.isoformat()
-    return value
-
-
-def _chooser(target: Widget) -> Widget:
-    """A button that opens a list of folders and clips on this machine; a click on a clip puts its path in `target`."""
-    import ipywidgets as widgets
-
-    place = Path.cwd()
-    button = widgets.Button(description="choose a clip ...", layout={**_LABEL, **_INDENT})
-    where = widgets.Label()
-    entries = widgets.Select(rows=10, layout=_CONTROL)
-    panel = widgets.VBox([where, entries], layout={"display": "none", **_INDENT})
-    state = {"place": place}
-
-    def show(folder: Path) -> None:
-        state["place"] = folder
-        where.value = str(folder)
-        entries.options = [("", None), *_listing(folder)]
-        entries.value = None
-
-    def chosen(change: dict) -> None:
-        path = change["new"]
-        if path is None:
-            return
-        if path.is_dir():
-            show(path)
-        else:
-            target.value = str(path)
-            panel.layout.display = "none"
-
-    def toggle(_button: Widget) -> None:
-        panel.layout.display = "none" if panel.layout.display != "none" else ""
-        if panel.layout.display != "none":
-            show(state["place"])
-
-    entries.observe(chosen, names="value")
-    button.on_click(toggle)
-    return widgets.VBox([button, panel])
-
-
-def _listing(folder: Path) -> list[tuple[str, Path]]:
-    """Folders and clips in a folder, by name, after the way up."""
-    try:
-        found = sorted(folder.iterdir(), key=lambda path: path.name.lower())
-        folders = [p for p in found if p.is_dir() and not p.name.startswith(".")]
-        clips = [p for p in found if p.suffix.lower() in CLIPS and p.is_file()]
-    except OSError:
-        folders, clips = [], []
-    rows = [(f"{p.name}/", p) for p in folders] + [(p.name, p) for p in clips]
-    return [("../", folder.parent), *rows[:_ENTRIES]]
+    return unquoted(value) if takes_path(item) else value

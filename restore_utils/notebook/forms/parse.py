@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from restore_utils.errors import OptionError
@@ -30,6 +30,10 @@ class Field:
     most: float | None = None
     step: float | None = None
     placeholder: str = ""
+    label: str = ""
+    """What a person calls it: the bold words that the line above it begins with."""
+    hint: str = ""
+    """What stands behind these words."""
 
     @property
     def whole(self) -> bool:
@@ -71,7 +75,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Form:
-    """A cell's form: fields and lines of Markdown, in the order of the code."""
+    """A cell's form: fields and lines of Markdown, in the order of the code.
+
+    A line that begins with `###` heads a group of fields.
+    """
 
     title: str = ""
     items: tuple[Field | str, ...] = ()
@@ -84,17 +91,22 @@ class Form:
 def parse(source: str) -> Form:
     """Reads the form out of a cell's code, which is not run.
 
+    A line of Markdown that begins with bold words is the label, and the rest of it the hint, of the field below it.
+
     Raises:
         OptionError: A `# @param` line that is no one-line assignment of a literal, or whose comment cannot be read.
     """
-    title, items = "", []
+    title, items, label = "", [], None
     for line in source.splitlines():
         if match := re.match(r"#\s*@title\b\s*(.*?)\s*(\{.*\})?\s*$", line):
             title = match[1]
         elif match := re.match(r"#\s*@markdown\b ?(.*)$", line):
-            items.append(match[1])
+            label = re.match(r"\*\*(.+?)\*\*[.:]?\s*(.*)$", match[1])
+            if not label:
+                items.append(match[1])
         elif "@param" in line and (found := _field(line.strip())):
-            items.append(found)
+            items.append(replace(found, label=label[1].rstrip(".:"), hint=label[2]) if label else found)
+            label = None
     return Form(title, tuple(items))
 
 

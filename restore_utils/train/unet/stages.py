@@ -204,6 +204,7 @@ PRESETS: Mapping[str, Preset] = {
         encoder="resnet18",
         critic_width=8,
         zoom=2.0,
+        epoch=16,
         saved=4,
         held=2,
     ),
