@@ -344,13 +344,13 @@ def test_sixteen_bits_go_into_images_of_a_deep_film(tmp_path):
     ("out", "codec", "said"),
     [
         ("source.mp4", "h264", "source itself"),
-        ("out.xyz", "h264", ".mkv, .mov, .mp4"),
-        ("out.webm", "h264", ".mkv, .mov, .mp4"),
-        ("out.mp4", "prores", ".mkv, .mov"),
+        ("out.xyz", "h264", ".mkv, .mov, .mp4, .mxf"),
+        ("out.webm", "h264", ".mkv, .mov, .mp4, .mxf"),
+        ("out.mp4", "prores", ".mkv, .mov, .mxf"),
         ("out.mov", "ffv1", ".mkv"),
         ("nowhere/out.mp4", "h264", "does not exist"),
-        ("out_%03d.png", "h264", "png or tiff"),
-        ("out_%03d.png", "tiff", ".tiff"),
+        ("out_%03d.png", "h264", "png, tiff, dpx, jpeg"),
+        ("out_%03d.png", "tiff", "choose .tif"),
         ("out.mkv", "png", "folder"),
     ],
 )

@@ -119,8 +119,9 @@ def restore_film(
     settings = replace(settings or settings_for(out), mask=mask_out is not None)
     if out.name in ("", ".."):
         raise OutputError("no name for the result: give one such as film.mkv")
-    work = Path(work) if work else out.with_name(f"{out.name}.job")
-    page = Path(report) if report else out.with_name(f"{out.name}.html")
+    place = result_place(out)  # beside the folder of images, not in it
+    work = Path(work) if work else place.with_name(f"{place.name}.job")
+    page = Path(report) if report else place.with_name(f"{place.name}.html")
     check_name(work, "")
     _check_places(out, page, Path(mask_out) if mask_out else None)
     if not out.suffix and not out.is_dir():

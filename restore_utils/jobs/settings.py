@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restore_utils.errors import OptionError
-from restore_utils.media.mux import is_images
+from restore_utils.media.image_folder import image_codec, is_images
 from restore_utils.media.write import Encoding
 from restore_utils.restorers.options import as_text
 from restore_utils.restorers.registry import build_all, with_second_stages
@@ -131,8 +131,8 @@ def settings_for(
     if mask_in:
         shared["mask"] = str(mask_in)
     if not codec:
-        images = is_images(Path(out))
-        codec = ("tiff" if Path(out).suffix in (".tif", ".tiff") else "png") if images else "h264"
+        usual = "prores" if Path(out).suffix.lower() == ".mxf" else "h264"
+        codec = image_codec(Path(out)) if is_images(Path(out)) else usual
     return Settings(
         models=tuple(specs),
         options=shared,

@@ -28,6 +28,8 @@ class Colour:
     """Whether the clip itself names the matrix."""
     siting: tuple[float, float] = (0.0, 0.5)
     """Where the first chroma sample sits, right of and below the centre of the first luma sample, in luma pixels."""
+    curve: str = ""
+    """What samples are instead of display values (media/curves.py): 'cineon', printing densities; '' nothing else."""
 
     @property
     def location(self) -> str:
@@ -141,3 +143,5 @@ class Clip:
     """One line for each thing that will not be as it was: alpha, a palette, an odd rotation, gaps in numbering."""
     images: tuple[Path, ...] = ()
     """The files in order, where the clip is a folder of images."""
+    pages: tuple[int, ...] = ()
+    """Of each of them the page that is the frame, from 1 on, where they have several; else empty."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from restore_utils.media.chroma import enlarge, shrink
 from restore_utils.media.clip import Colour
+from restore_utils.media.curves import hold, show
 from restore_utils.media.planes import Layout, Planar, arrays, layout
 
 # Shares of red and blue in luma, by FFmpeg's code of the matrix.
@@ -77,7 +78,8 @@ def to_rgb(frame: av.VideoFrame, colour: Colour) -> np.ndarray:
     else:
         for channel, plane in zip(out, (planes[2], planes[0], planes[1])):
             channel[:] = _levels(plane, steps, black)
-    return np.clip(out, 0, 1, out=out)
+    np.clip(out, 0, 1, out=out)
+    return show(out, colour.curve)
 
 
 def _levels(plane: np.ndarray, steps: float, black: float) -> np.ndarray:
@@ -97,7 +99,7 @@ def from_rgb(rgb: np.ndarray, pixel_format: str, colour: Colour) -> av.VideoFram
         pixel_format: planar yuv*, gray* or gbrp*.
         colour: matrix, range and siting to write it by.
     """
-    form = layout(pixel_format)
+    form, rgb = layout(pixel_format), hold(rgb, colour.curve)
     frame = av.VideoFrame(rgb.shape[2], rgb.shape[1], pixel_format)
     planes = arrays(frame)
     steps, black, chroma_steps, middle = _scale(form, colour)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -284,7 +284,8 @@ class ImageDecoder(AbstractContextManager):
     def __iter__(self) -> Iterator[Decoded]:
         for place in range(self._at, len(self._clip.images)):
             try:
-                frame = self._planar(images.decode(self._clip.images[place]))
+                page = self._clip.pages[place] if self._clip.pages else 0
+                frame = self._planar(images.decode(self._clip.images[place], page))
             except SourceError:
                 self.lost += 1
                 continue
@@ -292,16 +293,18 @@ class ImageDecoder(AbstractContextManager):
 
     def _uniform(self, frame: av.VideoFrame, place: int) -> av.VideoFrame:
         video = self._clip.video
-        if (frame.width, frame.height) != (video.width, video.height):
+        size = (video.height, video.width) if video.orientation.transpose else (video.width, video.height)
+        if (frame.width, frame.height) != size:
             raise SourceError(
                 f"{self._clip.images[place]} is {frame.width}x{frame.height}, the images before it are "
-                f"{video.width}x{video.height}; bring all to one size or move it away"
+                f"{size[0]}x{size[1]}; bring all to one size or move it away"
             )
-        if frame.format.name == video.pixel_format:
+        name, _ = planar_format(video.source_format)
+        if frame.format.name == name:
             return frame
         self._converted += 1
-        rgb = to_rgb(frame, resolve_colour(frame, layout(frame.format.name), "images"))
-        return from_rgb(rgb, video.pixel_format, video.colour)
+        colour = resolve_colour(frame, layout(frame.format.name), "images")
+        return from_rgb(to_rgb(frame, replace(colour, curve=video.colour.curve)), name, video.colour)
 
     def report(self) -> list[str]:
         """One line for each thing that was not as it should be."""

@@ -59,7 +59,10 @@ def _planar(kinds: str, depths: tuple[int, ...]) -> tuple[str, ...]:
 
 
 _LEFT = (0.0, 0.5)
-_IMAGES = {"gbrp": "rgb24", "gbrp16le": "rgb48be", "gray16le": "gray16be"}
+_SIXTEEN = {"gbrp16le": "rgb48be", "gray16le": "gray16be"}
+_IMAGES = {"gbrp": "rgb24", **_SIXTEEN}
+IMAGE_CODECS = {"png": (".png",), "tiff": (".tif", ".tiff"), "dpx": (".dpx",), "jpeg": (".jpg", ".jpeg")}
+"""Codecs of images and the suffixes of their files; the first is what files are named by."""
 
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
@@ -81,6 +84,7 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
             even=True,
         ),
         "prores": Codec("prores_ks", "mov", _planar("yuv422p yuv444p", (10,)), options={"vendor": "apl0"}, even=True),
+        "dnxhr": Codec("dnxhd", "mov", _planar("yuv422p", (8, 10)) + _planar("yuv444p gbrp", (10,)), even=True),
         "ffv1": Codec(
             "ffv1",
             "nut",
@@ -98,6 +102,18 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
             options={"compression_algo": "deflate"},
             packed={**_IMAGES, "gbrp16le": "rgb48le", "gray16le": "gray16le"},
         ),
+        "dpx": Codec(
+            "dpx",
+            "nut",
+            (*_planar("gbrp", (8, 10, 12, 16)), *_planar("gray", (8, 16))),
+            packed={"gbrp": "rgb24", "gbrp10le": "gbrp10be", "gbrp12le": "gbrp12be", **_SIXTEEN},
+        ),
+        "jpeg": Codec(
+            "mjpeg",
+            "nut",
+            _planar("yuv420p yuv422p yuv444p", (8,)),
+            options={"qmin": "1", "qmax": "1", "huffman": "optimal"},
+        ),
     }
 )
 
@@ -109,8 +125,8 @@ class Encoding:
     """How a result is encoded.
 
     Args:
-        codec: one of CODECS. prores is 422 HQ, or 4444 for a source without chroma subsampling; png and tiff are
-            sequences of images.
+        codec: one of CODECS. prores is 422 HQ, or 4444 for a source without chroma subsampling; dnxhr HQ, HQX or 444 by
+            the source's depth and chroma; png, tiff, dpx and jpeg are sequences of images.
         crf: constant quality of h264 and h265, 0 (best) to 51; None for the codec's default.
         preset: speed of h264 and h265, ultrafast to placebo.
 
@@ -157,6 +173,8 @@ class Encoding:
                 options["slices"] = str(slices)
         if self.codec == "prores":
             options["profile"] = "hq" if form.across == 2 else "4444"
+        if self.codec == "dnxhr":
+            options["profile"] = "dnxhr_444" if form.across == 1 else "dnxhr_hq" if form.bits == 8 else "dnxhr_hqx"
         return options
 
 
@@ -252,12 +270,14 @@ def colour_for(encoding: Encoding, clip: Clip, pixel_format: str, width: int, he
         colour = replace(colour, siting=_LEFT)
     if layout(pixel_format).kind == "rgb":
         return replace(colour, matrix=0, range=2, tagged=True)
-    if encoding.codec in ("png", "tiff"):  # gray images are read as full range
+    if encoding.codec == "jpeg":  # JFIF has this matrix alone
+        return replace(colour, matrix=5, range=2, tagged=True, siting=(0.5, 0.5))
+    if encoding.codec in IMAGE_CODECS:  # gray images are read as full range
         return replace(colour, range=2)
     if source.kind == "rgb" or colour.matrix == 0:
         matrix = 1 if usual_matrix(width, height) == 1 else 6
         return replace(colour, matrix=matrix, range=1, tagged=True)
-    limited = encoding.codec == "prores"  # which has no flag for the other range
+    limited = encoding.codec in ("prores", "dnxhr")  # which has no flag for the other range
     sizes = (width, height), (clip.video.width, clip.video.height)
     changed = len({usual_matrix(*size) == 1 for size in sizes}) > 1
     return replace(colour, range=1 if limited else colour.range, tagged=colour.tagged or changed)

@@ -1,33 +1,157 @@
-"""A film that lies in a folder as numbered PNG or TIFF images."""
+"""A film that lies in a folder as numbered images: PNG, TIFF, DPX, OpenEXR, JPEG."""
 
 from __future__ import annotations
 
 import re
+import struct
 from collections import Counter
-from itertools import pairwise
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import av
+from PIL import Image, TiffImagePlugin
 
 from restore_utils.errors import SourceError
+from restore_utils.media import dpx
 from restore_utils.media.container import MAX_PIXELS, check_file
+from restore_utils.media.curves import CINEON
+from restore_utils.media.planes import Orientation
 
-_CODECS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
+KINDS = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".dpx": "dpx", ".exr": "exr", ".jpg": "jpeg", ".jpeg": "jpeg"}
+"""Suffix -> kind of image."""
+_DECODERS = {"jpeg": "mjpeg"}
 _PATTERN = re.compile(r"%(?:0?(\d+))?d")
 _MAX_BYTES = 1 << 31
+_TURNED = {  # by the tag Orientation of TIFF 6.0 and EXIF
+    2: Orientation(flip_x=True),
+    3: Orientation(flip_x=True, flip_y=True),
+    4: Orientation(flip_y=True),
+    5: Orientation(transpose=True),
+    6: Orientation(transpose=True, flip_x=True),
+    7: Orientation(transpose=True, flip_x=True, flip_y=True),
+    8: Orientation(transpose=True, flip_y=True),
+}
+# Tags of TIFF, and their values.
+_WIDTH, _LENGTH, _BITS, _PHOTOMETRIC, _ORIENTATION, _ACROSS, _DOWN, _SAMPLES = 256, 257, 258, 262, 274, 282, 283, 339
+_CMYK, _FLOAT = 5, 3
+_MOST_PAGES = 1 << 16
+_ALIKE = Fraction(1, 50)  # resolutions are rounded to whole dots: closer to 1 is no shape of its own
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an image says of itself beside its samples."""
+
+    orientation: Orientation = field(default_factory=Orientation)
+    aspect: Fraction = Fraction(1)
+    pages: int = 1
+    """Of the same size as the first."""
+    rate: Fraction | None = None
+    timecode: str | None = None
+    curve: str = ""
+    said: str = ""
+    """What will not be as it was, as the end of a sentence."""
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether the path is a folder, a pattern such as frame_%05d.png, or a single PNG or TIFF image."""
+    """Whether the path is a folder, a pattern such as frame_%05d.png, or a single image."""
     if path.is_file():
-        return path.suffix.lower() in _CODECS and not _is_animated(path)
+        return path.suffix.lower() in KINDS and not _is_animated(path)
     return path.is_dir() or (_PATTERN.search(path.name) is not None and path.parent.is_dir())
 
 
 def _is_animated(path: Path) -> bool:
     """Whether a PNG image is a film (APNG): it says so before its first picture."""
     with path.open("rb") as file:
-        return b"acTL" in file.read(4096)
+        return path.suffix.lower() == ".png" and b"acTL" in file.read(4096)
+
+
+def look(path: Path) -> Facts:
+    """What an image says of itself; nothing where its header cannot be read.
+
+    Raises:
+        SourceError: its samples are of a kind that would be read wrongly.
+    """
+    if path.suffix.lower() == ".dpx":
+        header = dpx.read(path)
+        if header is None:
+            return Facts()
+        curve, said = (CINEON, "holds film densities (Cineon log), and so does the result") if header.log else ("", "")
+        return Facts(header.orientation, _shape(header.aspect), 1, header.rate, header.timecode, curve, said)
+    if path.suffix.lower() == ".exr":
+        return Facts()
+    try:
+        return _tiff(path) if KINDS[path.suffix.lower()] == "tiff" else _png_or_jpeg(path)
+    except SourceError:
+        raise
+    except (OSError, ValueError, SyntaxError, LookupError, ArithmeticError, TypeError, struct.error):
+        return Facts()
+
+
+def _tiff(path: Path) -> Facts:
+    """From the directories of a TIFF file: one for each page."""
+    pages = [page for _, page in _directories(path)]
+    first = pages[0]
+    if max(first.get(_BITS, (1,))) > 16 and set(first.get(_SAMPLES, (1,))) != {_FLOAT}:
+        raise SourceError(f"{path} has integers of more than 16 bits, which are not read; make them 16 bits")
+    across, down = first.get(_ACROSS), first.get(_DOWN)
+    alike = takewhile(lambda page: all(page.get(tag) == first.get(tag) for tag in (_WIDTH, _LENGTH)), pages)
+    return Facts(
+        orientation=_TURNED.get(first.get(_ORIENTATION), Orientation()),
+        aspect=_shape(Fraction(down) / Fraction(across)) if across and down else Fraction(1),
+        pages=sum(1 for _ in alike),
+        said="is CMYK and is read as RGB" if first.get(_PHOTOMETRIC) == _CMYK else "",
+    )
+
+
+def _directories(path: Path) -> list[tuple[int, dict]]:
+    """Where each page's directory lies in the file, and its tags."""
+    found: list[tuple[int, dict]] = []
+    with path.open("rb") as file:
+        directory = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        while directory.next and len(found) < _MOST_PAGES and directory.next not in (at for at, _ in found[-1:]):
+            at = directory.next
+            file.seek(at)
+            directory.load(file)
+            found.append((at, dict(directory)))
+    return found
+
+
+def _at_page(path: Path, page: int) -> bytes:
+    """The file with another page as its first, which is the one that is decoded."""
+    data = bytearray(path.read_bytes())
+    at, _ = _directories(path)[page - 1]
+    data[4:8] = at.to_bytes(4, "little" if data[:2] == b"II" else "big")
+    return bytes(data)
+
+
+def _png_or_jpeg(path: Path) -> Facts:
+    with Image.open(path) as image:
+        orientation = _TURNED.get(image.getexif().get(_ORIENTATION), Orientation())
+        if image.format == "PNG":
+            return Facts(orientation, _shape(_png_aspect(path)))
+        across, down = image.info.get("jfif_density", (1, 1))
+        plain = image.info.get("jfif_unit", 0) == 0
+        return Facts(orientation, _shape(Fraction(across, down) if plain else Fraction(down, across)))
+
+
+def _png_aspect(path: Path) -> Fraction:
+    """From pHYs: dots per metre across and down; without a unit FFmpeg, which writes it so, means width over height."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    at = head.find(b"pHYs")
+    if not 0 < at < (head.find(b"IDAT") if b"IDAT" in head else len(head)):
+        return Fraction(1)
+    across, down, unit = struct.unpack_from(">IIB", head, at + 4)
+    return Fraction(down, across) if unit else Fraction(across, down)
+
+
+def _shape(aspect: Fraction) -> Fraction:
+    if abs(aspect - 1) < _ALIKE or not Fraction(1, 16) <= aspect <= 16:
+        return Fraction(1)
+    return aspect.limit_denominator(1000)
 
 
 def find(path: Path) -> tuple[list[Path], list[str]]:
@@ -40,7 +164,7 @@ def find(path: Path) -> tuple[list[Path], list[str]]:
         return [path], []
     files, messages = _in_folder(path) if path.is_dir() else (_by_pattern(path), [])
     if not files:
-        raise SourceError(f"{path} holds no PNG or TIFF images; give a film or a folder of numbered .png or .tif files")
+        raise SourceError(f"{path} holds no images; give a film or a folder of numbered {', '.join(KINDS)} files")
     files.sort(key=_natural)
     gaps = _gaps(files)
     if gaps:
@@ -49,20 +173,21 @@ def find(path: Path) -> tuple[list[Path], list[str]]:
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    found = [entry for entry in folder.iterdir() if entry.suffix.lower() in _CODECS and not entry.name.startswith(".")]
-    kinds = Counter(_CODECS[entry.suffix.lower()] for entry in found if entry.is_file())
+    found = [entry for entry in folder.iterdir() if entry.suffix.lower() in KINDS and not entry.name.startswith(".")]
+    kinds = Counter(KINDS[entry.suffix.lower()] for entry in found if entry.is_file())
     if not kinds:
         return [], []
     kind, count = kinds.most_common(1)[0]
     others = kinds.total() - count
-    messages = [f"{folder.name}: holds PNG and TIFF; only the {count} {kind.upper()} images are read"] if others else []
-    return [entry for entry in found if _CODECS[entry.suffix.lower()] == kind and entry.is_file()], messages
+    several = " and ".join(sorted(kind.upper() for kind in kinds))
+    messages = [f"{folder.name}: holds {several}; only the {count} {kind.upper()} images are read"] if others else []
+    return [entry for entry in found if KINDS[entry.suffix.lower()] == kind and entry.is_file()], messages
 
 
 def _by_pattern(path: Path) -> list[Path]:
     before, after = path.name[: _PATTERN.search(path.name).start()], path.name[_PATTERN.search(path.name).end() :]
     wanted = re.compile(re.escape(before) + r"\d+" + re.escape(after))
-    if path.suffix.lower() not in _CODECS:
+    if path.suffix.lower() not in KINDS:
         return []
     return [entry for entry in path.parent.iterdir() if wanted.fullmatch(entry.name) and entry.is_file()]
 
@@ -90,8 +215,11 @@ def _gaps(files: list[Path]) -> str:
     return f"{count} numbers are missing ({', '.join(named)}{', ...' if len(holes) > 4 else ''})"
 
 
-def decode(path: Path) -> av.VideoFrame:
-    """The picture in a PNG or TIFF file, with its own samples.
+def decode(path: Path, page: int = 0) -> av.VideoFrame:
+    """The picture in an image file, with its own samples.
+
+    Args:
+        page: from 1 on, of a TIFF file that has several; 0 for the first.
 
     Raises:
         SourceError: it cannot be decoded.
@@ -99,11 +227,13 @@ def decode(path: Path) -> av.VideoFrame:
     check_file(path)
     if path.stat().st_size > _MAX_BYTES:
         raise SourceError(f"{path} is too large for an image; at most 2 GB can be read")
-    context = av.CodecContext.create(_CODECS[path.suffix.lower()], "r")
+    kind = KINDS[path.suffix.lower()]
+    context = av.CodecContext.create(_DECODERS.get(kind, kind), "r")
     context.options = {"max_pixels": str(MAX_PIXELS)}
     try:
-        frames = context.decode(av.Packet(path.read_bytes())) or context.decode(None)
-    except (av.error.FFmpegError, OSError, ValueError):
+        data = _at_page(path, page) if page > 1 else path.read_bytes()
+        frames = context.decode(av.Packet(data)) or context.decode(None)
+    except (av.error.FFmpegError, OSError, ValueError, IndexError):
         frames = []
     if not frames:
         raise SourceError(f"{path} is not an image that can be decoded; replace or remove it")

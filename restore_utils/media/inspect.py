@@ -56,11 +56,11 @@ _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
 
 def probe(path: str | Path, *, rate: Fraction | None = None, stream: int | None = None) -> Clip:
-    """Look at a clip: a file, a folder of PNG or TIFF images, or a pattern such as frame_%05d.png.
+    """Look at a clip: a file, a folder of images, or a pattern such as frame_%05d.png.
 
     Args:
         path: where it lies.
-        rate: frames per second of an image sequence; 24 if not given. A film keeps its own.
+        rate: frames per second of an image sequence; what DPX headers say, or 24, if not given. A film keeps its own.
         stream: number of the stream that is the picture, where a film has several; None: see `picture`.
 
     Raises:
@@ -71,7 +71,7 @@ def probe(path: str | Path, *, rate: Fraction | None = None, stream: int | None 
     if images.is_sequence(path):
         if stream:
             raise OptionError(f"{path.name} is images and has no stream {stream}: leave the choice out")
-        return _probe_images(path, rate or Fraction(24))
+        return _probe_images(path, rate)
     with open_film(path) as container:
         chosen, others = picture(container, path, stream)
         frames = _frames(container, chosen)
@@ -382,30 +382,47 @@ def _chapter(entry: dict) -> Chapter:
     return Chapter(entry["start"] * base, entry["end"] * base, metadata.get("title", ""), metadata)
 
 
-def _probe_images(path: Path, rate: Fraction) -> Clip:
+def _probe_images(path: Path, rate: Fraction | None) -> Clip:
     files, messages = images.find(path)
-    frame = images.decode(files[0])
+    facts = images.look(files[0])
+    frame = images.decode(files[0], int(facts.pages > 1))
+    pages = tuple(range(1, facts.pages + 1)) if len(files) == 1 and facts.pages > 1 else ()
+    if facts.pages > 1 and not pages:
+        messages.append(f"{path.name}: images have {facts.pages} pages each; only the first is read")
     name, lost = planar_format(frame.format.name)
-    if lost:
-        messages.append(f"{path.name}: {lost} ({frame.format.name} is read as {name})")
-    form = layout(name)
-    colour = resolve_colour(frame, form, "images", (0.0, 0.0))
-    if files[0].suffix.lower() != ".png":  # FFmpeg invents a gamma for TIFF
-        colour = replace(colour, primaries=2, transfer=2)
+    said = [f"{lost} ({frame.format.name} is read as {name})" if lost else "", facts.said]
+    messages += [f"{path.name}: {line}" for line in said if line]
+    form, kind = layout(name), images.KINDS[files[0].suffix.lower()]
+    orientation = facts.orientation
+    siting = chroma_siting(frame, form, "mjpeg") if form.kind == "yuv" else (0.0, 0.0)
+    colour = resolve_colour(frame, form, "images", orientation.siting(siting, frame.width, frame.height, form))
+    if kind != "png":  # FFmpeg invents a gamma for TIFF
+        colour = replace(colour, primaries=2, transfer=2, curve=facts.curve)
+    width, height, aspect = frame.width, frame.height, facts.aspect
+    if orientation.transpose:
+        width, height, aspect = height, width, 1 / aspect
+        if form.across != form.down:
+            upright = Layout("yuv", form.bits, 1, 1).name
+            messages.append(f"{path.name}: turned upright, {name} becomes {upright}")
+            name, colour = upright, replace(colour, siting=(0.0, 0.0))
+    rate = rate or facts.rate or Fraction(24)
+    shown = files * len(pages) if pages else files
     video = Video(
         index=0,
-        codec="png" if files[0].suffix.lower() == ".png" else "tiff",
-        width=frame.width,
-        height=frame.height,
+        codec=kind,
+        width=width,
+        height=height,
         pixel_format=name,
         bit_depth=form.bits,
         rate=rate,
         time_base=1 / rate,
-        sample_aspect=Fraction(1),
-        rotation=0,
+        sample_aspect=aspect,
+        rotation=orientation.rotation,
         colour=colour,
         field_order="progressive",
-        frames=len(files),
+        frames=len(shown),
+        orientation=orientation,
         source_format=frame.format.name,
     )
-    return Clip(path, "images", video, (), (), {}, len(files) / rate, tuple(messages), tuple(files))
+    metadata = {"timecode": facts.timecode} if facts.timecode else {}
+    return Clip(path, "images", video, (), (), metadata, len(shown) / rate, tuple(messages), tuple(shown), pages)

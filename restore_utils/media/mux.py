@@ -11,7 +11,6 @@ import contextlib
 import heapq
 import logging
 import os
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -27,17 +26,17 @@ from restore_utils.media import tracks
 from restore_utils.media.carriers import Span
 from restore_utils.media.clip import Clip
 from restore_utils.media.container import url
-from restore_utils.media.encoding import CODECS, Encoding
+from restore_utils.media.encoding import CODECS, IMAGE_CODECS, Encoding
 from restore_utils.media.image_folder import check_folder, is_images, write_images
 from restore_utils.media.made import MadeTrack, prefer, put_in
 from restore_utils.media.matroska import ROOM, write_picture
+from restore_utils.media.timecode import later
 from restore_utils.media.tracks import Timed
 from restore_utils.media.write import SegmentInfo, finish, segment_info, writing
 
 log = logging.getLogger(__name__)
 
-_MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
-_IMAGE_CODECS = ("png", "tiff")
+_MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mxf": "mxf"}
 _ANY_CLOCK = ("mpegts", "mpeg")
 _SECOND = 1_000_000
 _MATROSKA = Fraction(1, 1000)  # seconds, a tick of its clock
@@ -56,11 +55,12 @@ def check_output(out: str | Path, clip: Clip, encoding: Encoding) -> None:
     if out.exists() and clip.path.exists() and out.samefile(clip.path):
         raise OutputError(f"{out} is the source itself: choose another name for the result")
     if is_images(out):
-        if encoding.codec not in _IMAGE_CODECS:
-            raise OutputError(f"{out} is a folder of images: choose the codec png or tiff, or a name such as film.mkv")
+        if encoding.codec not in IMAGE_CODECS:
+            known = ", ".join(IMAGE_CODECS)
+            raise OutputError(f"{out} is a folder of images: choose the codec {known}, or a name such as film.mkv")
         check_folder(out, encoding.codec)
         return
-    if encoding.codec in _IMAGE_CODECS:
+    if encoding.codec in IMAGE_CODECS:
         raise OutputError(f"{encoding.codec} makes images: give a folder, or a pattern such as frame_%05d.png")
     check_place(out, clip)
     fitting = [suffix for suffix in _MUXERS if _takes(suffix, encoding.codec)]
@@ -100,10 +100,10 @@ def muxer_of(out: Path) -> str:
 def _takes(suffix: str, codec: str) -> bool:
     """Whether the container takes the codec with all that belongs to it; FFV1 in MP4 loses its colour tags."""
     if suffix == ".mkv":
-        return True
-    if codec == "prores":
-        return suffix == ".mov"
-    return codec in ("h264", "h265")
+        return codec != "dnxhr"
+    if codec in ("prores", "dnxhr"):
+        return suffix in (".mov", ".mxf")
+    return suffix != ".mxf" and codec in ("h264", "h265")
 
 
 def join(
@@ -179,10 +179,10 @@ def _check_alike(segments: list[Path], infos: list[SegmentInfo]) -> None:
             context = container.streams.video[0].codec_context
             settings = (info.time_base, info.encoder, info.matrix, info.range, context.width, context.height)
             headers.append((settings, context.pix_fmt, context.extradata))
-    for (path, header), (info, later) in zip(zip(segments, headers), pairwise(infos + infos[-1:])):
+    for (path, header), (info, following) in zip(zip(segments, headers), pairwise(infos + infos[-1:])):
         if header != headers[0]:
             raise JobError(f"{path.name} was encoded otherwise than {segments[0].name}: remove it and run again")
-        if later is not info and later.first <= info.first:
+        if following is not info and following.first <= info.first:
             raise JobError(f"{path.name} does not begin before the segment after it: give the segments in order")
 
 
@@ -254,6 +254,8 @@ def muxer_options(muxer: str, time_base: Fraction) -> dict[str, str]:
     options = {"max_interleave_delta": str(_SECOND)}
     if muxer == "matroska":
         return options | {"avoid_negative_ts": "disabled", "write_crc32": "0"}
+    if muxer == "mxf":
+        return options
     # Delays of tracks are counted in ticks of the whole film: at most 2 microseconds, and whole ticks of the picture.
     ticks = time_base.denominator * max(1, -(-_SECOND // 2 // time_base.denominator))
     return options | {"movflags": "+faststart", "movie_timescale": str(ticks)}
@@ -270,7 +272,7 @@ def _add_picture(
     context.color_primaries, context.color_trc = info.primaries, info.transfer
     if muxer in ("mp4", "mov") and context.name == "hevc":
         context.codec_tag = "hvc1"  # the tag that Apple's players take
-    elif context.name == "prores":  # says which profile it is
+    elif context.name in ("prores", "dnxhd") and muxer != "mxf":  # says which profile it is
         context.codec_tag = template.codec_context.codec_tag
     return stream
 
@@ -281,7 +283,7 @@ def _metadata(metadata: Mapping[str, str], clip: Clip, span: Span, messages: lis
     frames = round((span.origin - clip.video.start) * clip.video.rate)
     for key in [key for key in kept if key.lower() == "timecode"] if span.trimmed and frames else []:
         old = kept.pop(key)
-        code = _later(old, frames, round(clip.video.rate))
+        code = later(old, frames, round(clip.video.rate))
         if code:
             kept[key] = code
         elif (
@@ -289,26 +291,6 @@ def _metadata(metadata: Mapping[str, str], clip: Clip, span: Span, messages: lis
         ) not in messages:
             messages.append(line)
     return kept
-
-
-def _later(code: str, frames: int, rate: int) -> str | None:
-    """A time code some frames later; None where it is none.
-
-    With a semicolon or a point before the frames it drops numbers (SMPTE ST 12-1): of 30 the first two in each minute
-    but every tenth, of 60 the first four.
-    """
-    parts = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)", code)
-    if not parts or (parts[4] != ":" and rate % 30):
-        return None
-    hours, minutes, seconds, count = (int(parts[n]) for n in (1, 2, 3, 5))
-    dropped = rate // 15 if parts[4] != ":" else 0
-    minutes += 60 * hours
-    number = (minutes * 60 + seconds) * rate + count - dropped * (minutes - minutes // 10) + frames
-    if dropped:
-        tens, rest = divmod(number, 600 * rate - 9 * dropped)
-        number += dropped * (9 * tens + max(0, (rest - dropped) // (60 * rate - dropped)))
-    seconds, count = divmod(number, rate)
-    return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{parts[4]}{count:02}"
 
 
 def _picture(

@@ -17,7 +17,8 @@ from restore_utils.media.clip import Clip, Track
 from restore_utils.media.clock import Timeline, timeline
 from restore_utils.media.container import open_film
 
-_SOUND = {"mp4": "aac", "mov": "aac", "matroska": "flac"}
+_SOUND = {"mp4": "aac", "mov": "aac", "matroska": "flac", "mxf": "pcm_s24le"}
+_MXF_RATE = 48_000  # samples per second that FFmpeg's muxer of MXF takes
 _LOSSLESS = ("flac", "alac", "pcm_", "truehd", "mlp", "wavpack", "tta", "ape")  # begin their names; in MOV as ALAC
 _BIT_RATE = 128_000  # of AAC, per channel
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
@@ -174,9 +175,11 @@ def _add_sound(
     if decoder.layout.name.endswith("channels") and decoder.layout.nb_channels in _LAYOUTS:
         # Which channel is which is often not said (WMA, AVI); encoders want to know.
         decoder.layout = _LAYOUTS[decoder.layout.nb_channels]
-    lossless = muxer != "matroska" and track.codec.startswith(_LOSSLESS)
+    lossless = muxer in ("mp4", "mov") and track.codec.startswith(_LOSSLESS)
     for codec in (["alac"] if lossless else []) + [_SOUND[muxer]]:
         settings = _sound_settings(decoder, codec)
+        if muxer == "mxf":
+            settings["sample_rate"] = _MXF_RATE
         if _opens(codec, settings):
             out = container.add_stream(codec, rate=settings["sample_rate"])
             for key, value in settings.items():
