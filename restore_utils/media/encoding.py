@@ -51,6 +51,8 @@ class Codec:
     """Whether subsampled chroma needs even sides (prores_ks takes odd ones, but spoils the last column of chroma)."""
     most_pixels: int = MAX_PIXELS
     """In a frame."""
+    least: tuple[int, int] = (1, 1)
+    """Width and height."""
 
 
 def _planar(kinds: str, depths: tuple[int, ...]) -> tuple[str, ...]:
@@ -84,7 +86,9 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
             even=True,
         ),
         "prores": Codec("prores_ks", "mov", _planar("yuv422p yuv444p", (10,)), options={"vendor": "apl0"}, even=True),
-        "dnxhr": Codec("dnxhd", "mov", _planar("yuv422p", (8, 10)) + _planar("yuv444p gbrp", (10,)), even=True),
+        "dnxhr": Codec(
+            "dnxhd", "mov", _planar("yuv422p", (8, 10)) + _planar("yuv444p gbrp", (10,)), even=True, least=(256, 120)
+        ),
         "ffv1": Codec(
             "ffv1",
             "nut",
@@ -182,9 +186,14 @@ def check_size(encoding: Encoding, width: int, height: int) -> None:
     """Whether a result of this size, in pixels, can be written and read again; to be asked before hours of work.
 
     Raises:
-        OutputError: it is too large for the codec, or for any.
+        OutputError: it is too large for the codec, or for any, or too small.
     """
-    most = CODECS[encoding.codec].most_pixels
+    most, least = CODECS[encoding.codec].most_pixels, CODECS[encoding.codec].least
+    if width < least[0] or height < least[1]:
+        raise OutputError(
+            f"the result would have {width}x{height} pixels, {encoding.codec} takes {least[0]}x{least[1]} at least: "
+            "choose another codec, such as prores"
+        )
     if max(width, height) <= MAX_SIDE and width * height <= most:
         return
     fits = max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS
