@@ -15,6 +15,7 @@ from spandrel.architectures.SwinIR import SwinIR
 from restore_utils.core.testing import check_model, film, run, stacked
 from restore_utils.errors import ModelError
 from restore_utils.restorers import weights
+from restore_utils.restorers.colorist import zhang
 from restore_utils.restorers.edvr.network import EDVR, Dimensions
 from restore_utils.restorers.fastdvdnet.network import FastDVDnet
 from restore_utils.restorers.registry import RESTORERS, build, models, restorer
@@ -51,6 +52,7 @@ NETWORKS = {
     "edvr, same size": lambda: EDVR(replace(SMALL, hr_in=True, predeblur=True)),
     "fastdvdnet": FastDVDnet,
     "unet": lambda: UNet("resnet18", attention=False, blur=False),
+    "colorist": zhang.Siggraph17,
     "image, RRDBNet": lambda: ESRGAN(num_filters=16, num_blocks=2, scale=4),
     "image, SRVGG": lambda: Compact(num_feat=16, num_conv=4, upscale=2),
     "image, SwinIR": lambda: SwinIR(img_size=16, embed_dim=12, depths=[2], num_heads=[2], window_size=8, upscale=1),

@@ -15,7 +15,7 @@ from restore_utils.errors import JobError
 from restore_utils.files.parts import part_of
 from restore_utils.media.read import FrameIndex
 
-VERSION = 2
+VERSION = 3
 _INDEX = ("pts", "stamps", "keyframes", "checks", "owned")
 STATS = {"luma", "luma_std", "luma_percentiles", "exposure", "motion", "duplicate", "dirt"}
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -37,6 +37,7 @@ class Analysis:
     motion (N, 2)               dx, dy by which the picture as a whole moved since the frame before
     duplicate (N,) bool         the same picture as the frame before
     dirt (N,)                   share of the picture that looks like damage on this frame only
+    chroma (N, 3)               mean Cb and Cr, and how far pixels lie from these on average; in [0, 1] of full colour
     """
     border: tuple[int, int, int, int]
     """Columns and rows outside the gate: left, top, right, bottom."""

@@ -13,6 +13,7 @@ import numpy as np
 from restore_utils.analyse import pictures
 from restore_utils.analyse.analysis import PERCENTILES, Analysis
 from restore_utils.analyse.cuts import CutFinder
+from restore_utils.analyse.tint import chroma
 from restore_utils.core.prefetch import prefetch
 from restore_utils.errors import SourceError
 from restore_utils.media.fields import FieldOrder
@@ -58,9 +59,10 @@ def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = 
         SourceError: no frame of the film can be decoded.
     """
     survey, fields = _Survey(clip.video.width, clip.video.height, clip.video.rate), FieldOrder()
+    tints = array("f")
     total = clip.video.frames or (round(clip.duration * clip.video.rate) if clip.duration else None)
     with Reader(clip) as reader:
-        with prefetch(_small(reader, survey.size, fields), depth=8) as frames:
+        with prefetch(_small(reader, survey.size, fields, tints), depth=8) as frames:
             for n, gray in enumerate(frames):
                 survey.add(gray)
                 if progress and n % PROGRESS_EVERY == 0:
@@ -73,7 +75,7 @@ def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = 
     return Analysis(
         index=index,
         shots=survey.cuts.shots(),
-        stats=survey.stats(),
+        stats=survey.stats() | {"chroma": np.frombuffer(tints, np.float32).reshape(-1, 3)[: survey.count].copy()},
         border=survey.border(),
         interlaced=fields.verdict(clip.video.field_order),
         lost=reader.lost,
@@ -95,10 +97,11 @@ def measure(frames: Iterable[np.ndarray], width: int, height: int, rate: Fractio
     return Measured(survey.cuts.shots(), survey.stats(), survey.border())
 
 
-def _small(reader: Reader, size: tuple[int, int], fields: FieldOrder) -> Iterator[np.ndarray]:
-    """Small luma of each frame; its lines are looked at for fields on the way."""
+def _small(reader: Reader, size: tuple[int, int], fields: FieldOrder, tints: array) -> Iterator[np.ndarray]:
+    """Small luma of each frame; on the way its lines are looked at for fields, and its chroma is measured."""
     for frame in reader:
         fields.add(frame.planes)
+        tints.extend(chroma(frame.planes))
         yield frame.gray(*size)
 
 

@@ -156,9 +156,9 @@ class Job:
         """The film whose frames first <= n < stop are restored, by its measurements."""
         video, analysis = self.clip.video, self.analysis
         border = np.array(analysis.border)
-        shots = [
-            Shot(a, b, {**{k: v[a:b] for k, v in analysis.stats.items()}, "border": border}) for a, b in analysis.shots
-        ]
+        pts = analysis.index.pts
+        stats = {**analysis.stats, "time": np.asarray(pts - pts[0], float) * float(analysis.index.time_base)}
+        shots = [Shot(a, b, {**{k: v[a:b] for k, v in stats.items()}, "border": border}) for a, b in analysis.shots]
         grey = layout(video.pixel_format).kind == "gray"
         return Film(shots, size=(video.width, video.height), grey=grey, first=first, stop=stop)
 

@@ -39,12 +39,14 @@ RESTORERS = (
     "deflicker",
     "steady",
     "film",
+    "color",
     "widen",
     "upscale",
     "enhance",
     "edvr",
     "fastdvdnet",
     "unet",
+    "colorist",
     "image",
 )
 """The folders of this package that hold a restorer, in the order in which their models are listed."""
