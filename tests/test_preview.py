@@ -12,7 +12,7 @@ from restore_utils.core.adapters import per_frame
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.jobs.job import open_job
 from restore_utils.jobs.settings import Settings
-from restore_utils.notebook.preview import render_factors
+from restore_utils.notebook.preview import enlargers, render_factors
 from restore_utils.restorers import registry as zoo
 from tests import films
 
@@ -59,3 +59,13 @@ def test_a_square_that_a_model_cannot_work_on_is_named(job):
     zoo.add("coarse", per_frame(torch.clone, multiple_of=64))
     with pytest.raises(ModelError, match="needs multiples of 64 pixels: give another render_factor"):
         render_factors(job, Settings(models=("coarse",)), [3])
+
+
+def test_a_strip_of_enlargers(job):
+    zoo.add("larger", per_frame(lambda frames: F.interpolate(frames, scale_factor=2), scale=2))
+    zoo.add("dark", per_frame(lambda frames: F.interpolate(frames / 2, scale_factor=2), scale=2))
+    strip = enlargers(job, Settings(models=("median", "larger")), "larger + dark", n=4)
+    assert captions(strip) == ["Lanczos", "larger", "dark"]
+    assert len(set(re.findall('src="(data:[^"]+)"', strip.body))) == 3
+    with pytest.raises(OptionError, match="no enlarger is named"):
+        enlargers(job, Settings(models=("copy",)), " ")

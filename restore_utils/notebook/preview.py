@@ -6,13 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+import cv2
 import numpy as np
 
 from restore_utils.errors import OptionError
 from restore_utils.jobs.job import Job, Plan
 from restore_utils.jobs.settings import Settings
 from restore_utils.progress import Progress
+from restore_utils.restorers.registry import build
 from restore_utils.show import Html, strip
+
+PART = (240, 180)  # pixels of the source, width and height, of the part that enlargers are shown on
+_LANCZOS = "Lanczos"
 
 
 def render_factors(
@@ -97,3 +102,64 @@ def _restored(job: Job, ways: Sequence[tuple[str, Settings]], n: int) -> Iterato
     for caption, settings in ways:
         before, after, _ = job.frame(job.plan(settings), n)
         yield caption, before, after
+
+
+def enlargers(
+    job: Job,
+    settings: Settings,
+    models: str | Sequence[str],
+    *,
+    n: int | None = None,
+    at: tuple[int, int] | None = None,
+) -> Html:
+    """A strip of a part of one frame, as several models enlarge it after those of the settings that keep its size.
+
+    Args:
+        models: names with their options; also as text, joined by plus signs. A plain Lanczos enlargement stands first.
+        n: number of the frame; by default that in the middle of those that the settings choose.
+        at: middle of the part, x and y in pixels of the source; by default where there is most detail.
+
+    Raises:
+        OptionError, ModelError: for models that cannot be.
+    """
+    names = [name.strip() for name in (models.split("+") if isinstance(models, str) else models) if name.strip()]
+    if not names:
+        raise OptionError("no enlarger is named: write some, such as upscale-fast + upscale")
+    video = job.clip.video
+    plan = job.plan(settings)
+    n = (plan.first + plan.stop) // 2 if n is None else n
+    repairs = [
+        model for model in plan.models if model.out_size(video.width, video.height) == (video.width, video.height)
+    ]
+    source, repaired, _ = job.frame(job.plan(settings, repairs), n) if repairs else (job.frame(plan, n)[0], None, None)
+    shown = {_LANCZOS: source if repaired is None else repaired}
+    for name in names:
+        chain = [*repairs, *build(name, device=plan.device)]
+        shown[name] = job.frame(job.plan(settings, chain), n)[1]
+    times = max(2, *(round(picture.shape[2] / video.width) for picture in shown.values()))
+    left, top, right, bottom = (side * times for side in _part(source, at))
+    pictures = [_enlarged(picture, video.width * times, video.height * times) for picture in shown.values()]
+    parts = [picture[top:bottom, left:right] for picture in pictures]
+    return strip(parts, list(shown), height=parts[0].shape[0])
+
+
+def _enlarged(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(3, H, W) at another size, as uint8 (height, width, 3)."""
+    large = cv2.resize(picture.transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_LANCZOS4)
+    return (large.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _part(picture: np.ndarray, at: tuple[int, int] | None) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part of a picture (3, H, W) that is shown."""
+    height, width = picture.shape[1:]
+    across, down = min(PART[0], width), min(PART[1], height)
+    if at is None:
+        grey = picture.mean(0)
+        detail = cv2.boxFilter(
+            np.abs(cv2.Laplacian(grey, cv2.CV_32F)), -1, (across, down), borderType=cv2.BORDER_REFLECT
+        )
+        inner = detail[down // 2 : height - (down - 1) // 2, across // 2 : width - (across - 1) // 2]
+        y, x = np.unravel_index(int(inner.argmax()), inner.shape)
+    else:
+        x, y = (int(np.clip(p - s // 2, 0, n - s)) for p, s, n in zip(at, (across, down), (width, height), strict=True))
+    return int(x), int(y), int(x) + across, int(y) + down
