@@ -149,23 +149,40 @@ class Upscale(FrameModel):
 def held(out: Tensor, source: Tensor) -> Tensor:
     """Frames, [0, 1], whose means over the squares of CELL by CELL pixels of the source are the source's, within HELD.
 
-    What is missing is added smoothly, again where that does not suffice, and at last square by square.
+    What is missing is added smoothly; what limiting to [0, 1] takes of that again is added square by square.
 
     Args:
         out: (N, 3, k H, k W).
         source: (N, 3, H, W); H and W multiples of CELL.
     """
-    scale = out.shape[-1] // source.shape[-1]
+    cell = CELL * (out.shape[-1] // source.shape[-1])
     wanted = F.avg_pool2d(source, CELL)
     out = out.clamp(0, 1)
-    for smooth in (True, True, True, False, False, False):
-        missing = wanted - F.avg_pool2d(out, CELL * scale)
-        missing = missing - missing.clamp(-HELD, HELD)
-        if not missing.any():
-            break
-        mode = {"mode": "bilinear", "align_corners": False} if smooth else {"mode": "nearest"}
-        out = (out + F.interpolate(missing, out.shape[-2:], **mode)).clamp(0, 1)
+
+    def missing() -> Tensor:
+        left = wanted - F.avg_pool2d(out, cell)
+        return left - left.clamp(-HELD, HELD)
+
+    if (left := missing()).any():
+        # Bilinear enlargement spreads a square's value over its neighbours: a field is looked for that has, spread, the
+        # means that are missing.
+        field = left
+        for _ in range(6):
+            field = field + left - _spread(field)
+        smooth = F.interpolate(field, out.shape[-2:], mode="bilinear", align_corners=False)
+        out = out.add(smooth).clamp_(0, 1)
+        for _ in range(2):
+            if not (left := missing()).any():
+                break
+            out = out.add(F.interpolate(left, out.shape[-2:], mode="nearest")).clamp_(0, 1)
     return out
+
+
+def _spread(field: Tensor) -> Tensor:
+    """Means over squares of what bilinear enlargement makes of a value for each square, (N, C, h, w)."""
+    x = F.pad(field, (1, 1, 1, 1), mode="replicate")
+    x = 0.75 * x[..., 1:-1, :] + 0.125 * (x[..., :-2, :] + x[..., 2:, :])
+    return 0.75 * x[..., 1:-1] + 0.125 * (x[..., :-2] + x[..., 2:])
 
 
 def even(pixels: float) -> int:
