@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -125,58 +125,62 @@ def measure_silence(folder: Path, recogniser: Recogniser) -> None:
 # ---- speakers ----
 
 
-def hard_clips(footage: Path, folder: Path) -> Iterator[tuple[str, Path, list[dict]]]:
-    """Clips of the two, with their truth: text, start, end, who says it ("" where nobody may be named)."""
+def hard_clips(footage: Path, folder: Path) -> Iterator[tuple[str, Callable[[], Path], list[dict]]]:
+    """Clips of the two, each made when it is asked for, with their truth: who says what from when to when."""
     ten, split = footage / "grid_10speakers_cuts.mp4", footage / "grid_split_screen.mp4"
     ten_truth = json.loads((footage / "grid_10speakers_cuts.json").read_text())
     split_truth = json.loads((footage / "grid_split_screen.json").read_text())
     for line in split_truth:
         line["speaker"] = line["clip"]
-    yield "ten speakers", ten, ten_truth
-    yield "split screen", split, split_truth
-    x264 = ("-c:v", "libx264", "-crf", "18", "-c:a", "aac")
+
+    def made(name: str, *arguments: object) -> Callable[[], Path]:
+        def make() -> Path:
+            ffmpeg(*arguments, "-c:v", "libx264", "-preset", "veryfast", "-crf", 18, "-c:a", "aac", folder / name)
+            return folder / name
+
+        return make
+
     grain = "format=gray,noise=alls=18:allf=t,eq=brightness=0.06*sin(9*t):eval=frame,format=yuv420p"
-    ffmpeg("-i", ten, "-vf", grain, *x264, folder / "grain.mp4")
-    yield "grain, flicker", folder / "grain.mp4", ten_truth
-    ffmpeg("-i", split, "-vf", grain, *x264, folder / "grain2.mp4")
-    yield "split, grain", folder / "grain2.mp4", split_truth
     small = "scale=-2:110,pad=720:576:(ow-iw)/2:(oh-ih)/2"
-    ffmpeg("-i", split, "-vf", small, *x264, folder / "small.mp4")
-    yield "faces of 40 px", folder / "small.mp4", split_truth
-    ffmpeg("-i", split, "-vf", "fps=16", *x264, folder / "slow.mp4")
-    yield "16 frames a second", folder / "slow.mp4", split_truth
-    ffmpeg("-i", split, "-itsoffset", 0.5, "-i", split, "-map", "0:v", "-map", "1:a", *x264, folder / "late.mp4")
-    moved = [line | {"start": line["start"] + 0.5, "end": line["end"] + 0.5} for line in split_truth]
-    yield "sound 0.5 s late", folder / "late.mp4", moved
-    # Every line twice: seen, and then with nobody in the picture: the voice has to carry the name.
     black = "drawbox=c=black:t=fill"
-    ffmpeg("-i", ten, "-i", ten, "-filter_complex",
-           f"[1:v]{black}[b];[0:v][0:a][b][1:a]concat=n=2:v=1:a=1[v][a]", "-map", "[v]", "-map", "[a]", *x264,
-           folder / "off.mp4")  # fmt: skip
+    late = [line | {"start": line["start"] + 0.5, "end": line["end"] + 0.5} for line in split_truth]
     again = [line | {"start": line["start"] + 30, "end": line["end"] + 30} for line in ten_truth]
-    yield "seen, then off screen", folder / "off.mp4", ten_truth + again
-    # A cut to black in the middle of each line.
-    ffmpeg("-i", ten, "-vf", "drawbox=c=black:t=fill:enable='gt(mod(t,3),1.4)'", *x264, folder / "away.mp4")
-    yield "cut away in the line", folder / "away.mp4", ten_truth
-    # The voice of the next one over each face, and before it each as he is.
-    order = "".join(f"[1:a]atrim={3 * k}:{3 * k + 3},asetpts=PTS-STARTPTS[a{k}];" for k in range(10))
-    turned = "".join(f"[a{(k + 1) % 10}]" for k in range(10))
-    ffmpeg("-i", ten, "-i", ten, "-filter_complex",
-           f"{order}{turned}concat=n=10:v=0:a=1[d];[0:v][0:a][1:v][d]concat=n=2:v=1:a=1[v][a]", "-map", "[v]", "-map",
-           "[a]", *x264, folder / "dubbed.mp4")  # fmt: skip
-    dubbed = [
-        ten_truth[(k + 1) % 10] | {"start": 30 + 3 * k, "end": 33 + 3 * k, "face": line["speaker"]}
-        for k, line in enumerate(ten_truth)
-    ]
-    yield "dubbed by another", folder / "dubbed.mp4", ten_truth + dubbed
+    # The voice of the next one over each face.
+    parts = "".join(f"[1:a]atrim={3 * k}:{3 * k + 3},asetpts=PTS-STARTPTS[a{k}];" for k in range(10))
+    turned = parts + "".join(f"[a{(k + 1) % 10}]" for k in range(10)) + "concat=n=10:v=0:a=1[d];"
+    dubbed = [ten_truth[(k + 1) % 10] | {"start": 30 + 3 * k, "end": 33 + 3 * k} for k in range(10)]
+    both = ("-map", "[v]", "-map", "[a]")
+    yield "ten speakers", lambda: ten, ten_truth
+    yield "split screen", lambda: split, split_truth
+    yield "grain, flicker", made("grain.mp4", "-i", ten, "-vf", grain), ten_truth
+    yield "split, grain", made("grain2.mp4", "-i", split, "-vf", grain), split_truth
+    yield "faces of 40 px", made("small.mp4", "-i", split, "-vf", small), split_truth
+    yield "16 frames a second", made("slow.mp4", "-i", split, "-vf", "fps=16"), split_truth
+    yield (
+        "sound 0.5 s late",
+        made("late.mp4", "-i", split, "-itsoffset", 0.5, "-i", split, "-map", "0:v", "-map", "1:a"),
+        late,
+    )
+    # Every line twice: seen, and then with nobody in the picture, so that the voice has to carry the name.
+    join = f"[1:v]{black}[b];[0:v][0:a][b][1:a]concat=n=2:v=1:a=1[v][a]"
+    yield (
+        "seen, then off screen",
+        made("off.mp4", "-i", ten, "-i", ten, "-filter_complex", join, *both),
+        ten_truth + again,
+    )
+    cut = f"{black}:enable='gt(mod(t,3),1.4)'"
+    yield "cut away in the line", made("away.mp4", "-i", ten, "-vf", cut), ten_truth
+    join = f"{turned}[0:v][0:a][1:v][d]concat=n=2:v=1:a=1[v][a]"
+    yield "then dubbed", made("dub.mp4", "-i", ten, "-i", ten, "-filter_complex", join, *both), ten_truth + dubbed
 
 
 def measure_speakers(footage: Path, folder: Path, recogniser: Recogniser, only: Sequence[str]) -> None:
     print("clip                     lines  named  right  people  off screen  core s per s")
     all_named = all_right = 0
-    for name, path, truth in hard_clips(footage, folder):
+    for name, make, truth in hard_clips(footage, folder):
         if only and name not in only:
             continue
+        path = make()
         made = transcribe(path, Hearing(recogniser.name, language="en"), recogniser=recogniser)
         begun = time.process_time()
         cast = find_speakers(path, path, made, cuts=cut_times(path))

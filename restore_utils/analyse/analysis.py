@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
@@ -46,6 +47,15 @@ class Analysis:
     lost: int = 0
     """Frames that could not be decoded."""
     messages: tuple[str, ...] = field(default_factory=tuple)
+
+    def digest(self) -> str:
+        """SHA-256 of all that results depend on: the version of the analysis, the shots and what was measured."""
+        facts = (VERSION, self.shots, self.border, self.interlaced, len(self.index))
+        digest = hashlib.sha256(repr(facts).encode())
+        for name, values in sorted(self.stats.items()):
+            digest.update(f"{name} {values.dtype} {values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
         """Write it as one .npz file, whole or not at all."""

@@ -36,6 +36,9 @@ def transcribe(
     subtitles: Annotated[
         Path | None, typer.Option(help="Take these (.json, .srt, .vtt) instead of hearing the film.")
     ] = None,
+    titles: Annotated[
+        bool, typer.Option("--titles", help="Read the titles of a silent film (needs tesseract).")
+    ] = False,
     speakers: Annotated[
         bool,
         typer.Option("--speakers", help="Find out who says each line, by faces, lips and voices; on this machine."),
@@ -73,6 +76,7 @@ def transcribe(
             sdh=sdh,
             snap=snap,
             given=subtitles,
+            titles=titles,
             speakers=speakers or bool(names),
             names=names,
             picture=picture,

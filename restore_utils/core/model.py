@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from restore_utils.core.resize import resized, resized_stream
@@ -224,6 +225,8 @@ class FrameModel(Protocol):
     """Bytes of working memory per pixel and frame of a run, roughly; from it runs and tiles are planned."""
     memory_per_further_pixel: int | None = None
     """The same for frames beyond the first answer and its context, where these cost less; None: they cost as much."""
+    dtype: torch.dtype = torch.float32
+    """Numbers that its network computes in, where the machine decides on them: a plan holds what was decided."""
     on_host: bool = False
     """Whether it works in NumPy and OpenCV on the host: frames are then not moved to the device for it."""
 

@@ -9,8 +9,9 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -37,6 +38,14 @@ class RunSize:
     """Side of a tile in pixels, margins included; None: whole frames."""
 
 
+Opened = Callable[[int, FrameModel, Shot], object]
+"""`opened(number, model, shot)` gives the state of a shot for a model, the one of that number in its chain."""
+
+
+def _open(_number: int, model: FrameModel, shot: Shot) -> object:
+    return model.open(shot)
+
+
 def restore(
     frames: Frames,
     models: Sequence[FrameModel],
@@ -46,6 +55,7 @@ def restore(
     stop: int,
     device: torch.device | str = "cpu",
     sizes: Sequence[RunSize] | None = None,
+    opened: Opened = _open,
 ) -> Iterator[Result]:
     """Send the frames start <= n < stop through a chain of models; one Result of one frame for each, in order.
 
@@ -57,32 +67,65 @@ def restore(
         shots: in order and without gaps, at least over [start, stop); or the film that they belong to, whose size and
             colours are known then.
         sizes: one for each model; by default eight whole frames.
+        opened: opens shots in place of the models' own `open`.
 
     Raises:
         OutOfMemoryError: when one frame in the smallest tile does not fit.
         SourceError: when `frames` ends too early.
         ModelError: when a model does not answer as it declares.
     """
-    sizes = sizes or [RunSize()] * len(models)
+    film = shots if isinstance(shots, Film) else Film(shots, first=start, stop=stop)
+    with (
+        _chained(frames, models, film, torch.device(device), sizes, opened) as (source, stages),
+        closing((stages[-1] if stages else source)(start, stop)) as results,
+    ):
+        for result in results:
+            if result.mask is not None and not result.mask.ndim:  # no model in the chain
+                result = result._replace(mask=result.frames.new_zeros(1, 1, *result.frames.shape[-2:]))
+            yield result
+
+
+def open_shot(
+    frames: Frames,
+    models: Sequence[FrameModel],
+    film: Film,
+    number: int,
+    first: int,
+    *,
+    device: torch.device | str = "cpu",
+    sizes: Sequence[RunSize] | None = None,
+    opened: Opened = _open,
+) -> object:
+    """The state of the shot that frame `first` belongs to, for the model of that number; arguments as of `restore`."""
+    with _chained(frames, models, film, torch.device(device), sizes, opened) as (_, stages):
+        return opened(number, models[number], stages[number].film.shot_at(first))
+
+
+@contextmanager
+def _chained(
+    frames: Frames,
+    models: Sequence[FrameModel],
+    film: Film,
+    device: torch.device,
+    sizes: Sequence[RunSize] | None,
+    opened: Opened,
+) -> Iterator[tuple[Callable[[int, int], Iterator[Result]], list[_Stage]]]:
+    """The source as a stream of results, and a stage for each model."""
 
     def source(first: int, stop: int) -> Iterator[Result]:
         with closing(frames(first, stop)) as stream:
             for frame in stream:
                 yield Result(frame[None], _UNTOUCHED)
 
-    seen = shots if isinstance(shots, Film) else Film(shots, first=start, stop=stop)
-    film = seen.given_by(frames)
     stages: list[_Stage] = []
-    for model, size in zip(models, sizes, strict=True):
+    film = film.given_by(frames)
+    for number, (model, size) in enumerate(zip(models, sizes or [RunSize()] * len(models), strict=True)):
         if stages:
             film = stages[-1].film.after(stages[-1].model)
-        stages.append(_Stage(model, stages[-1] if stages else source, film, size, torch.device(device)))
+        opens = partial(opened, number, model)
+        stages.append(_Stage(model, stages[-1] if stages else source, film, size, device, opens))
     try:
-        with closing((stages[-1] if stages else source)(start, stop)) as results:
-            for result in results:
-                if result.mask is not None and not result.mask.ndim:  # no model in the chain
-                    result = result._replace(mask=result.frames.new_zeros(1, 1, *result.frames.shape[-2:]))
-                yield result
+        yield source, stages
     finally:
         for stage in stages:
             stage.film.forget()
@@ -98,7 +141,9 @@ class _Stage:
         film: Film,
         size: RunSize,
         device: torch.device,
+        opens: Callable[[Shot], object],
     ) -> None:
+        self.opens = opens
         self.model, self.source, self.tile = model, source, size.tile
         self.length = model.grid or size.length
         self.piece = self.length  # frames answered for at once: shrinks when memory runs out
@@ -142,7 +187,7 @@ class _Stage:
                             "folder and start again"
                         ) from None
                 if opened is not shot:
-                    opened, state = shot, self.model.open(shot)
+                    opened, state = shot, self.opens(shot)
                 answer = self._answer(torch.cat([r.frames for r in window]), at, lo, hi, state)
                 for n in range(max(lo, start), min(hi, stop)):
                     one = Result(*(part if part is None else part[n - lo : n - lo + 1] for part in answer))

@@ -6,9 +6,8 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from contextlib import contextmanager
+from dataclasses import replace
 from math import lcm
 from pathlib import Path
 
@@ -16,17 +15,17 @@ import numpy as np
 import torch
 
 from restore_utils.analyse import Analysis, analyse
-from restore_utils.core.model import Film, FrameModel, Result, Shot
+from restore_utils.core.model import Film, FrameModel, Shot
 from restore_utils.core.precision import choose_device, free_memory
-from restore_utils.core.prefetch import prefetch
-from restore_utils.core.runner import RunSize, restore
-from restore_utils.errors import DiskFullError, JobError, OutputError
+from restore_utils.core.runner import RunSize
+from restore_utils.errors import DiskFullError, JobError, OutputError, SourceError
 from restore_utils.files.lock import lock
 from restore_utils.files.mirror import Mirror
 from restore_utils.files.sample import sample
 from restore_utils.jobs.changes import Changes
-from restore_utils.jobs.frames import SourceFrames
+from restore_utils.jobs.make import Maker
 from restore_utils.jobs.plan import (
+    Plan,
     Segment,
     bytes_needed,
     check,
@@ -52,7 +51,6 @@ from restore_utils.jobs.store import (
     mask_file,
     own_result,
     read_state,
-    seal,
     segment_file,
     write_state,
 )
@@ -60,40 +58,12 @@ from restore_utils.media.encoding import check_size, unmastered
 from restore_utils.media.inspect import Clip, probe
 from restore_utils.media.mux import join
 from restore_utils.media.planes import layout
-from restore_utils.media.write import Encoding, Writer, pixel_format_for, with_chroma
+from restore_utils.media.write import pixel_format_for, with_chroma
 from restore_utils.progress import Progress
 
 log = logging.getLogger("restore_utils")
 
 _FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that is decided before the first frame is restored."""
-
-    settings: Settings
-    segments: tuple[Segment, ...]
-    models: tuple[FrameModel, ...]
-    sizes: tuple[RunSize, ...]
-    device: torch.device
-    film: Film
-    """The source as the first model sees it, by its measurements."""
-    width: int
-    height: int
-    place: tuple[int, int] | None
-    """Left and top of the source's picture in the result."""
-    adds_color: bool
-    recipe: dict
-    messages: tuple[str, ...]
-
-    @property
-    def first(self) -> int:
-        return self.segments[0].first
-
-    @property
-    def stop(self) -> int:
-        return self.segments[-1].stop
 
 
 class Job:
@@ -173,19 +143,26 @@ class Job:
         video = self.clip.video
         return tuple(run_sizes(models, video.width, video.height, free_memory(device)))
 
-    def _remember(self, plan: Plan) -> None:
+    def write(self, plan: Plan) -> None:
+        """Make a plan the job's: what others go by who work on it."""
         state = read_state(self.folder)
-        state["plan"] = {
-            "recipe": plan.recipe,
-            "segments": [[s.first, s.stop, s.name] for s in plan.segments],
-            "start": _text(plan.settings.start),
-            "stop": _text(plan.settings.stop),
-            "span": [_text(time) for time in span(self.analysis.index, plan.settings, plan.first, plan.stop)],
-            "codec": plan.settings.encoding.codec,
-            "size": [plan.width, plan.height],
-        }
+        state["plan"] = plan.written(self.analysis.index)
         write_state(self.folder, state)
         self.mirror.put(self.folder / "job.json")
+
+    def planned(self) -> Plan:
+        """The plan that is written in the folder, with its models built on this machine.
+
+        Raises:
+            JobError: there is none, or what this machine would make is not what was planned.
+        """
+        written = read_state(self.folder).get("plan")
+        if not written:
+            raise JobError(f"nothing is planned in {self.folder}: give the folder that `restore --work` was given")
+        plan = self.plan(Settings.read(written["settings"]))
+        if plan.written(self.analysis.index)["segments"] != written["segments"]:
+            raise JobError(f"{self.folder} was planned otherwise: {_difference(written['recipe'], plan.recipe)}")
+        return plan
 
     # ---- running ----
 
@@ -207,12 +184,13 @@ class Job:
         if damaged:
             log.warning("%d finished segments in %s were damaged and are made again", damaged, self.folder)
         total, done = plan.stop - plan.first, sum(len(s) for s in plan.segments) - sum(len(s) for s in missing)
-        self._remember(plan)
+        self.write(plan)
         self._check_space(plan, sum(len(s) for s in missing))
+        maker = Maker(self.folder, self.clip, self.analysis, plan, self.mirror)
         seconds = 0.0
         for group in _neighbours(missing):
             begun, count = None, 0
-            for _ in self._run_group(plan, group):
+            for _ in maker.segments(group):
                 begun, count = begun or time.monotonic(), count + 1
                 done += 1
                 if progress:
@@ -220,63 +198,6 @@ class Job:
             if begun is not None:  # the first frame's own time is taken to be that of the others
                 seconds += (time.monotonic() - begun) * count / max(1, count - 1)
         return seconds
-
-    def _run_group(self, plan: Plan, group: Sequence[Segment]) -> Iterator[None]:
-        """Make neighbouring segments in one pass over the source; one step for each frame that is written."""
-        feed = SourceFrames(self.clip, self.analysis, group[0].first, group[-1].stop)
-        results = restore(
-            feed.frames,
-            plan.models,
-            plan.film,
-            start=group[0].first,
-            stop=group[-1].stop,
-            device=plan.device,
-            sizes=plan.sizes,
-        )
-        with prefetch(results, depth=2) as stream:
-            for segment in group:
-                with self._segment(plan, segment) as (writer, masks, evidence):
-                    for n in range(segment.first, segment.stop):
-                        result, (frame, before) = next(stream), feed.take(n)
-                        rgb, mask, chroma_mask = _on_host(result)
-                        writer.write(frame, rgb, mask, chroma_mask)
-                        if masks:
-                            masks.write(frame, None, mask)
-                        evidence.add(frame, before, rgb, mask, chroma_mask)
-                        del result, frame, rgb, mask, chroma_mask
-                        yield
-                self.mirror.put(*self._files(plan, segment))
-
-    @contextmanager
-    def _segment(self, plan: Plan, segment: Segment) -> Iterator[tuple[Writer, Writer | None, Changes]]:
-        """Writers of one segment. Nothing stays of one that is not whole; the film, written last, stands for all."""
-        size, clip = (plan.width, plan.height), self._shown(plan)
-        evidence = Changes(segment.first, segment.stop)
-        with ExitStack() as stack:
-            film = stack.enter_context(
-                Writer(
-                    segment_file(self.folder, segment.name),
-                    clip,
-                    plan.settings.encoding,
-                    *size,
-                    place=plan.place,
-                    adds_color=plan.adds_color,
-                )
-            )
-            masks = None
-            if plan.settings.mask:
-                place = mask_file(self.folder, segment.name)
-                masks = stack.enter_context(Writer(place, clip, Encoding("ffv1"), *size, mask_film=True))
-            yield film, masks, evidence
-            writers = [writer for writer in (film, masks) if writer]
-            for writer in writers:
-                writer.complete()
-            evidence.save(changes_file(self.folder, segment.name), seal(writer.part for writer in writers))
-
-    def _files(self, plan: Plan, segment: Segment) -> list[Path]:
-        """Those of a finished segment; the one that stands for all is the last."""
-        kinds = (changes_file, mask_file, segment_file) if plan.settings.mask else (changes_file, segment_file)
-        return [kind(self.folder, segment.name) for kind in kinds]
 
     def _check_space(self, plan: Plan, frames: int) -> None:
         needed = bytes_needed(plan.settings.encoding, self.clip.video, plan.width, plan.height, frames)
@@ -289,23 +210,14 @@ class Job:
 
     def frame(self, plan: Plan, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """One frame before and after, float32 (3, H, W), RGB, [0, 1], and its mask (H, W), without keeping anything."""
-        feed = SourceFrames(self.clip, self.analysis, n, n + 1)
-        results = restore(
-            feed.frames, plan.models, plan.film, start=n, stop=n + 1, device=plan.device, sizes=plan.sizes
-        )
-        (result,) = results
-        rgb, mask, _ = _on_host(result)
-        return feed.take(n)[0].rgb(), rgb, mask
+        return Maker(self.folder, self.clip, self.analysis, plan, self.mirror).frame(n)
 
     def seconds_per_frame(self, plan: Plan) -> float:
         """How long a frame takes, measured in the middle of a plan: what a second run takes, after all is warm."""
         length = max(size.length for size in plan.sizes)
         first = max(plan.first, (plan.first + plan.stop - length) // 2)
         stop = min(plan.stop, first + length + 1)
-        feed = SourceFrames(self.clip, self.analysis, first, stop)
-        results = restore(
-            feed.frames, plan.models, plan.film, start=first, stop=stop, device=plan.device, sizes=plan.sizes
-        )
+        results = Maker(self.folder, self.clip, self.analysis, plan, self.mirror).results(first, stop)
         begun = time.monotonic()
         times = [time.monotonic() for _ in results]
         # The frames of a run come at once, so among these there is one wait, for the run after the first.
@@ -334,6 +246,26 @@ class Job:
 
 
 # ---- the folder ----
+
+
+def attach(folder: Path) -> Job:
+    """The job in a folder, as it is written there and without its lock: for doing one of its tasks.
+
+    Raises:
+        JobError: no job there, or the film is not what it was.
+        SourceError: the film is not there.
+    """
+    state = read_state(folder)
+    if not state:
+        raise JobError(f"{folder} is not the folder of a job: give the folder that `restore --work` was given")
+    places = (Path(state["source"]), folder / "source" / Path(state["source"]).name)
+    place = next((p for p in places if p.exists()), None)
+    if place is None:
+        raise SourceError(f"{places[0]} is not there: make it known under this path on this machine too")
+    clip = probe(place, stream=state["stream"])
+    if not clip.images and state.get("sample") not in (None, sample(place)):
+        raise JobError(f"{place} is not the film that {folder} was made for")
+    return Job(folder, clip, state["content"], Analysis.load(folder / "analysis.npz"), Mirror(folder, None))
 
 
 @contextmanager
@@ -393,7 +325,7 @@ def _held(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --work") from None
     with lock(folder):
-        for part in (folder / "segments").glob("*.part*"):
+        for part in (*folder.glob("segments/*.part*"), *folder.glob("states/*.part")):
             part.unlink()
         yield
 
@@ -407,13 +339,6 @@ def _load(saved: Path) -> Analysis | None:
         return None
 
 
-def _on_host(result: Result) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """A frame (3, H, W) and its masks (H, W), of luma and of chroma."""
-    frames, *masks = (None if part is None else part[0].cpu().numpy() for part in result)
-    mask, chroma_mask = (None if part is None else part[0] for part in masks)
-    return frames, mask, chroma_mask
-
-
 def _neighbours(segments: Iterable[Segment]) -> list[list[Segment]]:
     """Segments in groups without gaps: each is restored in one pass."""
     groups: list[list[Segment]] = []
@@ -425,5 +350,9 @@ def _neighbours(segments: Iterable[Segment]) -> list[list[Segment]]:
     return groups
 
 
-def _text(time: Fraction | None) -> str | None:
-    return None if time is None else str(time)
+def _difference(planned: dict, here: dict) -> str:
+    """The first thing in which what was planned is not what would be made here."""
+    for key, was in planned.items():
+        if was != here.get(key):
+            return f"its {key} was {was}, here it is {here.get(key)}"
+    return "the pieces of the film are others"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from importlib.metadata import version
 
@@ -39,6 +39,49 @@ class Segment:
 
     def __len__(self) -> int:
         return self.stop - self.first
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is decided before the first frame is restored."""
+
+    settings: Settings
+    segments: tuple[Segment, ...]
+    models: tuple[FrameModel, ...]
+    sizes: tuple[RunSize, ...]
+    device: torch.device
+    film: Film
+    """The source as the first model sees it, by its measurements."""
+    width: int
+    height: int
+    place: tuple[int, int] | None
+    """Left and top of the source's picture in the result."""
+    adds_color: bool
+    recipe: dict
+    messages: tuple[str, ...]
+
+    @property
+    def first(self) -> int:
+        return self.segments[0].first
+
+    @property
+    def stop(self) -> int:
+        return self.segments[-1].stop
+
+    def written(self, index: FrameIndex) -> dict:
+        """As plain data: with the film and its analysis, all that is needed to make any of its pieces anywhere."""
+        ends = (self.settings.start, self.settings.stop)
+        start, stop = (None if time is None else str(time) for time in ends)
+        return {
+            "recipe": self.recipe,
+            "segments": [[s.first, s.stop, s.name] for s in self.segments],
+            "settings": replace(self.settings, device=self.device.type).written(),
+            "start": start,
+            "stop": stop,
+            "span": [None if time is None else str(time) for time in span(index, self.settings, self.first, self.stop)],
+            "codec": self.settings.encoding.codec,
+            "size": [self.width, self.height],
+        }
 
 
 def frame_range(analysis: Analysis, start: Fraction | None, stop: Fraction | None) -> tuple[int, int]:
@@ -172,10 +215,14 @@ def plan_segments(
     return [(max(a, first), min(b, stop)) for a, b in pieces if a < stop and b > first]
 
 
-def segment_name(first: int, stop: int, recipe: dict) -> str:
+def segment_name(first: int, stop: int, recipe: Mapping) -> str:
     """The hash of a range and of all that decides what its frames become."""
-    text = json.dumps([first, stop, recipe], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashed([first, stop, recipe])
+
+
+def hashed(data: object) -> str:
+    """A name for plain data, 20 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
 def make_recipe(
@@ -190,9 +237,16 @@ def make_recipe(
     """All that decides what a frame becomes, as plain data: equal recipes make equal frames on one machine."""
     return {
         "source": content,
-        "shots": hashlib.sha256(repr((analysis.shots, analysis.interlaced, len(analysis.index))).encode()).hexdigest(),
+        "analysis": analysis.digest(),
         "models": [
-            {"name": m.name, "options": dict(m.options), "weights": m.fingerprint, "version": m.version, **asdict(size)}
+            {
+                "name": m.name,
+                "options": dict(m.options),
+                "weights": m.fingerprint,
+                "version": m.version,
+                "dtype": str(m.dtype).removeprefix("torch."),
+                **asdict(size),
+            }
             for m, size in zip(models, sizes, strict=True)
         ],
         "encoding": asdict(settings.encoding),

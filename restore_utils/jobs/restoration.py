@@ -20,8 +20,8 @@ from restore_utils.core.precision import choose_device
 from restore_utils.errors import OutputError, RestoreError, told
 from restore_utils.files.mirror import Mirror
 from restore_utils.files.parts import check_name
-from restore_utils.jobs.job import Job, Plan, open_job
-from restore_utils.jobs.plan import frame_range, out_size, tell_pixel_aspect
+from restore_utils.jobs.job import Job, open_job
+from restore_utils.jobs.plan import Plan, frame_range, out_size, tell_pixel_aspect
 from restore_utils.jobs.settings import Settings, settings_for, time_text
 from restore_utils.jobs.store import COPIED, MADE, check_result, gone_if_empty, own_result, result_place
 from restore_utils.media.encoding import check_size

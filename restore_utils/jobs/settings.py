@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +57,24 @@ class Settings:
             ModelError, OptionError: one cannot be had, or has not the options that are given.
         """
         return build_all(self.models, device=device, options=self.options)
+
+    def written(self) -> dict:
+        """As plain data."""
+        return {
+            **{key: getattr(self, key) for key in ("segment_frames", "device", "mask", "stream")},
+            "models": list(self.models),
+            "options": dict(self.options),
+            "encoding": asdict(self.encoding),
+            "start": None if self.start is None else str(self.start),
+            "stop": None if self.stop is None else str(self.stop),
+        }
+
+    @classmethod
+    def read(cls, data: Mapping) -> Settings:
+        """The inverse of `written`."""
+        start, stop = (None if data[key] is None else Fraction(data[key]) for key in ("start", "stop"))
+        changed = {"models": tuple(data["models"]), "encoding": Encoding(**data["encoding"])}
+        return cls(**{**data, **changed, "start": start, "stop": stop})
 
 
 def parse_time(text: str | float | Fraction | None) -> Fraction | None:

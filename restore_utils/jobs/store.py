@@ -3,6 +3,7 @@
 job.json            the source and the last plan
 analysis.npz        the one analysis pass
 segments/NAME.nut   finished pictures; NAME is the hash of all that makes them
+states/NAME.npz     what a model found out about a shot
 segments/NAME.npz   what was changed in them, their most changed frame, and the seal by which damage is known
 lock                held while a run is under way
 """
@@ -23,6 +24,7 @@ from restore_utils.files.lock import lock
 from restore_utils.files.parts import part_of
 from restore_utils.files.sample import sample
 from restore_utils.jobs.changes import read_seal
+from restore_utils.jobs.settings import Settings
 from restore_utils.media.inspect import Clip, probe
 from restore_utils.media.made import load as made_tracks
 from restore_utils.media.mux import is_images, join
@@ -31,7 +33,7 @@ from restore_utils.progress import Progress
 
 log = logging.getLogger("restore_utils")
 
-COPIED = ("job.json", "analysis.npz", "segments/*", "source/**/*")
+COPIED = ("job.json", "analysis.npz", "states/*", "segments/*", "source/**/*")
 """What of a job its mirror holds."""
 
 _STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int, "stream": int}
@@ -143,6 +145,7 @@ def _check(state: dict) -> None:
     for model in plan["recipe"]["models"]:
         model["name"], model["options"], model["weights"], model["length"], model["tile"]
     plan["recipe"]["device"]
+    Settings.read(plan["settings"])
     for first, stop, name in plan["segments"]:
         if not first < stop or not re.fullmatch("[0-9a-f]+", name):
             raise ValueError

@@ -18,6 +18,7 @@ from restore_utils.speech.cleaning import Cleaned, Cleaning, SoundFacts, clean, 
 from restore_utils.speech.cues import Cue, Rules, make_cues
 from restore_utils.speech.gallery import rename, speakers_of
 from restore_utils.speech.hearing import Hearing, transcribe
+from restore_utils.speech.intertitles import read_titles
 from restore_utils.speech.preview import burn
 from restore_utils.speech.shots import cut_times
 from restore_utils.speech.sound import Track, choose_track, listen, tracks, zero_time
@@ -52,6 +53,7 @@ def write_transcript(
     sdh: bool = False,
     snap: bool = True,
     given: Path | None = None,
+    titles: bool = False,
     speakers: bool = False,
     names: str = "",
     picture: Path | None = None,
@@ -70,6 +72,7 @@ def write_transcript(
         characters, speed, sdh: see cues.Rules.
         snap: whether the film's cuts are looked for.
         given: a transcript or subtitles of this film; nothing is heard then.
+        titles: whether the intertitles of a silent film are read.
         speakers: whether to find out who says each line.
         names: of the people found; see gallery.rename.
         picture: another version of the film to look at, such as the restored one.
@@ -101,12 +104,20 @@ def write_transcript(
         if transcript.passages:
             work.mkdir(parents=True, exist_ok=True)
             transcript.save(work / "transcript.json")
+    if titles and clip is not None:
+        transcript = _with_titles(source, transcript, hearing.language or transcript.language or "en", progress)
+        work.mkdir(parents=True, exist_ok=True)
+        transcript.save(work / "transcript.json")
+    elif not transcript.passages and not (text_source or given):
+        transcript = replace(
+            transcript, messages=(*transcript.messages, "a silent film may have titles to be read: --titles")
+        )
     if clip is not None:
         rules = replace(rules, rate=float(clip.video.rate))
         looked = out.suffix.lower() not in (".json", ".txt")
         if transcript.passages and ((snap and looked and cues is None) or speakers):
             rules = replace(rules, cuts=cut_times(source, progress))
-        if speakers and transcript.passages:
+        if speakers and any(not p.written for p in transcript.passages):
             transcript = speakers_of(source, transcript, work, cuts=rules.cuts, picture=picture, progress=progress)
             cues = None
     if names:
@@ -125,6 +136,18 @@ def write_transcript(
     elif preview:
         messages.append("no preview is made: there are no subtitles")
     return Transcribed(out, transcript, cues, tuple(messages), rules)
+
+
+def _with_titles(source: Path, transcript: Transcript, language: str, progress: Progress | None) -> Transcript:
+    found = read_titles(source, language, progress)
+    passages = sorted((*transcript.passages, *found), key=lambda passage: passage.start)
+    told = f"{len(found)} titles are read from the picture" if found else "no titles are found in the picture"
+    return replace(
+        transcript,
+        passages=tuple(passages),
+        language=transcript.language or language,
+        messages=(*transcript.messages, told),
+    )
 
 
 def _check_free(out: Path, source: Path, force: bool) -> None:

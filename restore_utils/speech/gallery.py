@@ -73,8 +73,11 @@ def speakers_of(
     lines = folder / "lines.json"
     if known == about and lines.exists():
         return Transcript.load(lines)
-    cast = find_speakers(picture or source, source, transcript, cuts=cuts, progress=progress)
-    found = named(transcript, cast, {})
+    titles = [p for p in transcript.passages if p.written]
+    spoken = replace(transcript, passages=tuple(p for p in transcript.passages if not p.written))
+    cast = find_speakers(picture or source, source, spoken, cuts=cuts, progress=progress)
+    found = named(spoken, cast, {})
+    found = replace(found, passages=tuple(sorted((*found.passages, *titles), key=lambda p: p.start)))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gallery.html").write_text(gallery(source, cast)._repr_html_(), encoding="utf-8")
     found.save(lines)

@@ -27,6 +27,7 @@ _AROUND_S = 0.2  # of a passage that is looked at as well
 _SWITCH, _SWITCH_AT_PAUSE = 1.2, 0.35  # price of another speaker, in seconds of a score of 1
 _PAUSE_S = 0.12
 _NOBODY = 0.15  # score of somebody off screen: who is seen to speak has more
+_SOFT = 1.2  # by which soft pictures raise all scores, those of listeners too
 _CLEAR = 0.5  # by which a face's score has to be above all others'
 _SAME = 0.78
 """Likeness of two lines from which on one person says them: on the ten speakers of GRID two lines of one voice are at
@@ -138,7 +139,8 @@ def find_speakers(
 
 
 def _judge(face: Face, hear: Callable[[float, float], np.ndarray], offset: int) -> np.ndarray:
-    return scores(face.seen, hear((face.first + offset) / RATE, (face.stop + offset) / RATE))
+    found = scores(face.seen, hear((face.first + offset) / RATE, (face.stop + offset) / RATE))
+    return found - _SOFT if face.grainy else found
 
 
 def _offset(

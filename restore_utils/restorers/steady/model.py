@@ -124,6 +124,16 @@ class Steady(FrameModel):
         zoom = self._zoom(away[moved], np.abs(turned[moved, 0]), size) if self.borders == "crop" else 1.0
         return _State(shot.first, box, measured, wanted, moved | (zoom > 1), zoom)
 
+    def save_state(self, state: _State) -> dict[str, np.ndarray]:
+        """What `open` measured and decided, as arrays."""
+        return state._asdict() | {"measured": np.array(state.measured), "wanted": np.array(state.wanted)}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> _State:
+        """The inverse of save_state."""
+        measured, wanted = ([Pose(*map(complex, row)) for row in arrays[key]] for key in ("measured", "wanted"))
+        box = tuple(int(side) for side in arrays["box"])
+        return _State(int(arrays["first"]), box, measured, wanted, arrays["moved"], float(arrays["zoom"]))
+
     def _zoom(self, away: np.ndarray, turned: np.ndarray, size: np.ndarray) -> float:
         """How much larger the picture must be that no frame of the shot shows its edges."""
         if not len(away):
