@@ -1,4 +1,4 @@
-"""Twenty kills at random moments: does what comes of it equal the film of an undisturbed run?
+"""Twenty kills at random moments: does the result equal the film of an undisturbed run?
 
 python -m benchmarks.kill [--kills 20] [--seed 0]
 """

@@ -105,9 +105,9 @@ def restore_frames(
         OptionError: frames of another shape or type.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise OptionError(f"frames of shape {frames.shape} are none: give (T, H, W, 3), RGB")
+        raise OptionError(f"frames of shape {frames.shape} cannot be used: give (T, H, W, 3), RGB")
     if frames.dtype != np.uint8 and not np.issubdtype(frames.dtype, np.floating):
-        raise OptionError(f"frames of {frames.dtype} are none: give uint8, or floating point in [0, 1]")
+        raise OptionError(f"frames of {frames.dtype} cannot be used: give uint8, or floating point in [0, 1]")
     models = _listed(model)
     where = choose_device(device)
     chain = [m for one in models for m in (registry.build(one, device=where) if isinstance(one, str) else [one])]

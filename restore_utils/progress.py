@@ -48,7 +48,7 @@ def aside(what: str, done: int, total: int | None = None) -> None:
 class _Stopped(KeyboardInterrupt):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows of it."""
-        return ["Stopped. What is finished stays: run the cell again to go on."]
+        return ["Stopped. What is finished stays: run the cell again to resume."]
 
 
 @contextmanager

@@ -97,9 +97,7 @@ def test_network_that_half_precision_would_spoil_goes_on_in_float32(tmp_path, ca
     weights.save(path, network.state_dict(), {})
     (model,) = build(f"{path}:precision={precision}")
     [said] = caplog.messages
-    assert re.fullmatch(
-        rf"net\.safetensors goes on in float32, since precision={precision} cannot be used: {why}", said
-    )
+    assert re.fullmatch(rf"net\.safetensors uses float32, since precision={precision} cannot be used: {why}", said)
     assert model.options["precision"] == "float32"
     build(f"{path}:precision={precision}")
     assert caplog.messages == [said]  # once

@@ -1,4 +1,4 @@
-"""Training sets: parted by scene, made again bit for bit, verified, gone on with, and read without PyAV."""
+"""Training sets: parted by scene, made again bit for bit, verified, resumed, and read without PyAV."""
 
 import errno
 import subprocess

@@ -82,7 +82,7 @@ def restore(
     ] = None,
     try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
 ) -> None:
-    """Restore a film. Run the same line again to go on after an interruption."""
+    """Restore a film. Run the same line again to resume after an interruption."""
     from restore_utils.jobs.restoration import restore_film
     from restore_utils.jobs.settings import settings_for
     from restore_utils.progress import tell, text_progress

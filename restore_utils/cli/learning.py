@@ -53,7 +53,7 @@ def pairs(
         str, typer.Option(help="clean: what to learn is the clean frame; target: the one with its grain and flicker.")
     ] = "clean",
 ) -> None:
-    """Make a training set from clean footage. Run the same line again to go on after an interruption."""
+    """Make a training set from clean footage. Run the same line again to resume after an interruption."""
     from restore_utils.pairs import make_pairs
     from restore_utils.progress import text_progress
 
@@ -81,7 +81,7 @@ def train(
         Path,
         typer.Argument(metavar="DATA", help="A folder that `pairs` made; clean footage for other kinds than unet."),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder of the run; a run in it is gone on with.")],
+    out: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder of the run; a run in it is resumed.")],
     kind: Annotated[str, typer.Option(help=f"unet, {', '.join(KINDS)}.")] = "unet",
     minutes: Annotated[float, typer.Option(help="Of training, for other kinds than unet.")] = 90.0,
     preset: Annotated[
@@ -99,7 +99,7 @@ def train(
     mirror: Annotated[Path | None, typer.Option(help="Folder, such as one on Drive, that gets copies.")] = None,
     find_rate: Annotated[bool, typer.Option("--find-rate", help="Only look for a learning rate.")] = False,
 ) -> None:
-    """Train a network of your own. Run the same line again to go on after an interruption."""
+    """Train a network of your own. Run the same line again to resume after an interruption."""
     from restore_utils.progress import text_progress
     from restore_utils.train.unet import find_rate as look
     from restore_utils.train.unet import train as learn

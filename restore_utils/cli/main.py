@@ -60,7 +60,7 @@ def main() -> int:
         say("a file is nested too deeply to be read: it is damaged or hostile; give another copy")
         return 2
     if code == _INTERRUPTED:  # which Typer gives back itself for Ctrl-C
-        say("stopped; what a job has finished is kept: run the same line again to go on")
+        say("stopped; what a job has finished is kept: run the same line again to resume")
     return code
 
 

@@ -237,14 +237,14 @@ class _Stage:
         model = self.model
         if not model.grid and self.piece > 1:
             self.piece = -(-self.piece // 2)
-            log.warning("out of memory: %s goes on with runs of %d frames", name_of(model), self.piece)
+            log.warning("out of memory: %s now works in runs of %d frames", name_of(model), self.piece)
             return
         if model.reach is not None:
             smallest = smallest_tile(model.reach, model.multiple_of)
             tile = -(-(self.tile or max(width, height)) // 2)
             if (self.tile or max(width, height)) > smallest:
                 self.tile = max(tile, smallest)
-                log.warning("out of memory: %s goes on with tiles of %d pixels", name_of(model), self.tile)
+                log.warning("out of memory: %s now works in tiles of %d pixels", name_of(model), self.tile)
                 return
         raise OutOfMemoryError(
             f"out of memory: {name_of(model)} cannot go smaller at {width}x{height}: close other programs, use "

@@ -21,7 +21,7 @@ def check_seed(seed: int) -> int:
     """A seed as it was given.
 
     Raises:
-        OptionError: it is no whole number, or out of range.
+        OptionError: it is not a whole number, or out of range.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         raise OptionError(f"a seed of {seed!r} is impossible: give a whole number from 0 to {LARGEST_SEED}")

@@ -1,7 +1,7 @@
 """One file from one URL: resumed when cut off, refused when it is not what was asked for.
 
 Only http and https are spoken, also by redirects. What has come is kept in a part, with a note beside it of where it is
-from; it is gone on with by a range request if the server still has the same file. What the file must be is the
+from; it is resumed by a range request if the server still has the same file. What the file must be is the
 caller's affair, who is shown each answer before anything is written.
 """
 
@@ -119,7 +119,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 @dataclass
 class Transfer:
-    """The content of `url` on its way into the file `part`; what that holds already is kept if it can be gone on with.
+    """The content of `url` on its way into the file `part`; what that holds already is kept if it can be resumed.
 
     Args:
         look: sees every answer first. It raises what it likes if this is not the file, and returns None if it is, or
@@ -249,7 +249,7 @@ class Transfer:
             discard(self.part)
             raise too_much
         if total is not None and done < total:
-            raise _Interrupted(f"cut off after {done:,} of {total:,} bytes", "run again to go on")
+            raise _Interrupted(f"cut off after {done:,} of {total:,} bytes", "run again to resume")
 
     def _check_room(self, size: int) -> None:
         folder, need = self.part.parent, size + SPARE_BYTES
@@ -270,7 +270,7 @@ def _refusal(error: urllib.error.HTTPError) -> DownloadError:
 
 
 def _broken(error: Exception) -> _Interrupted:
-    return _Interrupted(f"the connection broke ({str(error) or type(error).__name__})", "run again to go on")
+    return _Interrupted(f"the connection broke ({str(error) or type(error).__name__})", "run again to resume")
 
 
 def _extent(status: int, headers: Mapping[str, str]) -> tuple[int, int | None]:

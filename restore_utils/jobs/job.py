@@ -1,4 +1,4 @@
-"""A restoration: planned, run, interrupted, gone on with, joined. What is done under its name is done."""
+"""A restoration: planned, run, interrupted, resumed, joined. What is done under its name is done."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ class Job:
         # The frames of a run come at once, so among these there is one wait, for the run after the first.
         return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0] - begun
 
-    # ---- what comes of it ----
+    # ---- the results ----
 
     def assemble(self, out: Path, *, force: bool = False) -> list[str]:
         """Join the finished segments and the source's other streams into a film; returns what could not be carried."""

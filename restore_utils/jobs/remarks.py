@@ -1,4 +1,4 @@
-"""What is unlike other films in a film, said before it is restored."""
+"""What a user should know of a film before it is restored: fields, a wrong header, hardly any frames."""
 
 from __future__ import annotations
 

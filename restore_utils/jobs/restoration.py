@@ -49,7 +49,7 @@ _PREVIEW_SECONDS = 4
 
 @dataclass(frozen=True)
 class Restoration:
-    """What came of it."""
+    """The result of a restoration."""
 
     source: Path
     out: Path
@@ -94,7 +94,7 @@ def restore_film(
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Restoration:
-    """Restore a film. Called again with the same arguments it goes on where it was stopped.
+    """Restore a film. Called again with the same arguments it resumes where it was stopped.
 
     Args:
         source: a path, a folder of images, a direct URL, or a page that yt-dlp knows.

@@ -128,7 +128,7 @@ def settings_for(
         model: names or files with their options, several as a sequence or joined by " + ".
         render_factor: side of the square, in units of 16 pixels, that models are given the picture in; 0: the picture's
             own size; None, "" and "auto": what each model was made for, which is 40 for networks trained on squares.
-        stretch: what comes of the square is stretched back, without the finer detail of the picture.
+        stretch: the restored square is stretched back, without the finer detail of the picture.
         finetune_stage2: the second stage behind every model that has one.
         mask_in: a still, or a clip with a frame for each of the film: white = repair, black = never touch, grey = the
             model decides; "" and None for none.
@@ -171,4 +171,4 @@ def _count(name: str, value: float) -> int:
             return int(value)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise OptionError(f"{name} {value!r} is no whole number: give one")
+    raise OptionError(f"{name} {value!r} is not a whole number: give one")

@@ -46,7 +46,7 @@ MADE = "made.json"
 
 @contextmanager
 def gone_if_empty(folder: Path) -> Iterator[None]:
-    """Leave no folder behind that was not there before and in which nothing came to be."""
+    """Leave no folder behind that was not there before and that is still empty."""
     new = not folder.exists()
     try:
         yield
@@ -240,7 +240,7 @@ def join_segments(
     lacking = sum(not is_finished(folder, name, to_the_byte=True) for _, _, name in plan["segments"])
     if lacking:
         raise JobError(
-            f"{lacking} of {len(files)} segments in {folder} are not finished, or damaged: run `restore` again to go on"
+            f"{lacking} of {len(files)} segments in {folder} are not finished or damaged: run `restore` again to resume"
         )
     if clip is None:
         place = source or Path(state["source"])

@@ -84,7 +84,7 @@ def writing(path: Path) -> Iterator[None]:
         if isinstance(error, OutputError):
             raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"no space left to write {path}: free some, then run again to go on") from error
+            raise DiskFullError(f"no space left to write {path}: free some, then run again to resume") from error
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 

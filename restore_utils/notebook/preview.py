@@ -43,7 +43,7 @@ def render_factors(
     if isinstance(factors, str):
         words = factors.replace(",", " ").split()
         if wrong := [word for word in words if not word.isdecimal()]:
-            raise OptionError(f"{wrong[0]!r} is no render factor: write whole numbers, such as 16, 24, 40")
+            raise OptionError(f"{wrong[0]!r} is not a render factor: write whole numbers, such as 16, 24, 40")
         factors = [int(word) for word in words]
     plan = job.plan(settings)
     chosen = {model.options["render_factor"] for model in plan.models}

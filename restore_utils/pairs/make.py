@@ -65,7 +65,7 @@ def make_pairs(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Made:
-    """Makes a training set from clean footage. Run again after an interruption, it goes on where it stopped.
+    """Makes a training set from clean footage. Run again after an interruption, it resumes.
 
     The folder then holds, for `images`, train/damaged/000000.png and train/clean/000000.png and so on, for `shards`,
     train/000000.safetensors with clean windows; valid/ likewise; manifest.json and files.csv.

@@ -131,7 +131,7 @@ def read_rows(folder: Path) -> list[dict]:
         with (folder / ROWS).open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
     except FileNotFoundError:
-        raise JobError(f"{folder} is not finished: there is no {ROWS}; run the same command again to go on") from None
+        raise JobError(f"{folder} is not finished: there is no {ROWS}; run the same command again to resume") from None
 
 
 def verify(folder: str | Path) -> list[str]:

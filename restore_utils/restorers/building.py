@@ -67,7 +67,7 @@ def _is_spoilt(restorer: Restorer, source: Source, options: dict[str, Any], devi
     except (ModelError, RuntimeError) as error:
         why = " ".join(str(error).split())[:160]
     precision = options["precision"]
-    log.warning("%s goes on in float32, since precision=%s cannot be used: %s", source.name, precision, why)
+    log.warning("%s uses float32, since precision=%s cannot be used: %s", source.name, precision, why)
     return True
 
 

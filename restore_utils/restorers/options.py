@@ -79,7 +79,7 @@ def read_pairs(text: str) -> dict[str, str]:
     while at < len(text):
         found = _PAIR.match(text, at)
         if not found:
-            raise OptionError(f"{text[at:].strip()!r} is no option: write key=value,key=value")
+            raise OptionError(f"{text[at:].strip()!r} is not an option: write key=value,key=value")
         key, value = found[1], found[2]
         if key in given:
             raise OptionError(f"{key} is given twice in {text!r}: keep one")

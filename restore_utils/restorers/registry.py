@@ -350,7 +350,7 @@ def _split(spec: str) -> tuple[str, dict[str, str]]:
     """`NAME:key=value,...` as a name and its options; colons of URLs and drives stay in the name."""
     name, *rest = _OPTIONS_AT_END.split(spec.strip(), maxsplit=1)
     if not name:
-        raise OptionError(f"{spec!r} names no model: write NAME or NAME:key=value")
+        raise OptionError(f"{spec!r} does not name a model: write NAME or NAME:key=value")
     return name, read_pairs(rest[0]) if rest else {}
 
 

@@ -6,7 +6,7 @@
 
 What a server says about a file (name, title, type) is never trusted: the file is named by a hash, its suffix comes from
 its first bytes, and only http and https are followed. A download lands in NAME.part and is renamed when it is whole; a
-broken one goes on where it ended, if the server can and the file there is still the same.
+broken one resumes where it ended, if the server can and the file there is still the same.
 """
 
 from __future__ import annotations

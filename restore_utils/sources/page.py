@@ -107,7 +107,7 @@ def _check_page(url: str, info: Mapping | None) -> None:
 def _landed(url: str, work: Path, got: str | None, target: Path) -> Path:
     """Moves the file that yt-dlp left in `work` to its place, after a look at what it is."""
     if not got or Path(got).resolve().parent != work or not Path(got).is_file():
-        raise SourceError(f"{short(url)}: the download is not complete; run again to go on")
+        raise SourceError(f"{short(url)}: the download is not complete: run again to resume")
     with open(got, "rb") as file:
         suffix = sniff(file.read(BLOCK))
     if not suffix.startswith("."):

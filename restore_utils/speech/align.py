@@ -27,7 +27,7 @@ RATES = (1.0, 25 / 23.976, 23.976 / 25, 24 / 23.976, 23.976 / 24, 25 / 24, 24 / 
 
 @dataclass(frozen=True)
 class Aligned:
-    """What came of it."""
+    """The result of a restoration."""
 
     cues: list[Cue]
     by_words: float

@@ -30,7 +30,7 @@ _WRITTEN = (".json", ".srt", ".vtt")
 
 @dataclass(frozen=True)
 class Transcribed:
-    """What came of it."""
+    """The result of a restoration."""
 
     out: Path
     transcript: Transcript

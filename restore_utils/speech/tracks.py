@@ -59,7 +59,7 @@ class SpeechSettings:
 
 @dataclass(frozen=True)
 class SpeechTracks:
-    """What came of it."""
+    """The result of a restoration."""
 
     made: tuple[MadeTrack, ...] = ()
     transcript: Transcript | None = None

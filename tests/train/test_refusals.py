@@ -239,7 +239,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     about = {"architecture": "unet", "dims": json.dumps({"encoder": "resnet18"})}
     path = tmp_path / "other.safetensors"
     weights.save(path, {"net.layers.0.0.weight": torch.zeros(3, 3)}, about)
-    with pytest.raises(ModelError, match=r"other\.safetensors is no U-Net of this project"):
+    with pytest.raises(ModelError, match=r"other\.safetensors is not a U-Net of this project"):
         zoo.build(str(path))
     weights.save(path, {"x": torch.zeros(1)}, {"architecture": "unet", "dims": '{"encoder": "vgg"}'})
     with pytest.raises(ModelError, match="there is no encoder 'vgg'"):

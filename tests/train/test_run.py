@@ -1,4 +1,4 @@
-"""Runs from their beginning to their end: every phase, stopped and gone on with, killed, copied."""
+"""Runs from their beginning to their end: every phase, stopped and resumed, killed, copied."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_learns():
     assert seen[-1] < seen[0] / 3
 
 
-# --- stopped and gone on with -----------------------------------------------------------------------------------------
+# --- stopped and resumed --------------------------------------------------------------------------------------------
 
 LONGER = [Stage(64, 2, 2, 1e-3, 0.3), Stage(64, 2, 1.5, 1e-4, None, True, phase="gan")]
 

@@ -295,7 +295,7 @@ class Film(FrameModel):
         return share, places, np.clip(own + self.strength * (pixels - own), 0, 1).astype(np.float32)
 
     def _look(self, made: Window, turns: Semaphore) -> tuple[Tensor, np.ndarray]:
-        """What the network says of a window, see FilmNet.folded, and the mask (H, W) that comes of it."""
+        """What the network says of a window, see FilmNet.folded, and the mask (H, W) made from it."""
         with turns:
             given = [made.planes, made.valid, made.rows[: self.net.dims["frames"]]]
             if self.net.dims["evidence"]:
@@ -414,5 +414,7 @@ def load(
             net = FilmNet(**{"evidence": 0, "frames": 1 + SLOTS, **dims})  # as the first ones were
             net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 not a mapping
     except (OSError, SafetensorError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path} is no film restorer: give a .safetensors that train.film wrote ({error})") from None
+        raise ModelError(
+            f"{path} is not a film restorer: give a .safetensors that train.film wrote ({error})"
+        ) from None
     return Film(net, torch.device(device), float(strength), float(grain), GivenMask(mask) if mask else None)

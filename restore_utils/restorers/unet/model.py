@@ -29,7 +29,9 @@ def build(checkpoint: Checkpoint, *, where: str, device: torch.device, precision
         network.load_state_dict(checkpoint.tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         problem = " ".join(str(error).split())[:160]
-        raise ModelError(f"{where} is no U-Net of this project ({problem}): give a file that `train` wrote") from error
+        raise ModelError(
+            f"{where} is not a U-Net of this project ({problem}): give a file that `train` wrote"
+        ) from error
     place(network.folded(), device, precision, channels_last=True)
     model = per_frame(lambda frames: torch.cat([network(frame[None]) for frame in frames]), multiple_of=MULTIPLE)
     model.memory_per_pixel = 2000  # measured with ResNet-34 in float32: 1,690

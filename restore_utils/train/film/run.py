@@ -1,4 +1,4 @@
-"""The training run of a film restorer: stopped at any moment, the same call goes on where it was.
+"""The training run of a film restorer: stopped at any moment, the same call resumes it.
 
     python -m restore_utils.train.film.run FOOTAGE... --out DIR --minutes M [--init FILE] [--shapes DIR]
 
@@ -280,7 +280,7 @@ def main() -> None:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("footage", nargs="+", type=Path, help="clean clips, or folders of them")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; a run in it is gone on with")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; a run in it is resumed")
     parser.add_argument("--minutes", type=float, required=True, help="of training in all")
     parser.add_argument("--init", type=Path, help="weights to begin with")
     parser.add_argument("--shapes", type=Path, help="folder of label maps of real defects")

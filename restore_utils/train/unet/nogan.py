@@ -33,7 +33,7 @@ def train(
     mirror: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Trains a U-Net on pairs of pictures; run again after an interruption, it goes on where it stopped.
+    """Trains a U-Net on pairs of pictures; run again after an interruption, it resumes.
 
     OUT then holds model.safetensors for `restore`, its card model.md, history.jsonl, curves.png, strips/ with
     input | prediction | target after each epoch, and gan/ with the generators along the GAN phase.
@@ -46,7 +46,7 @@ def train(
         loss: 'feature' (VGG16-BN, downloaded once), 'structural', 'pixel'; 'auto': the preset's.
         pretrained: begin with an encoder trained on ImageNet, downloaded once, where it can be had.
         encoder: instead of the preset's: resnet18, resnet34, resnet50, resnet101.
-        rate: all learning rates are multiplied by it; may be changed when a run is gone on with.
+        rate: all learning rates are multiplied by it; may be changed when a run is resumed.
         device: auto, cpu or cuda.
         mirror: folder to which checkpoint and results are copied, such as one on Drive; and taken back from there.
         progress: called with (what, pictures done, pictures in all).

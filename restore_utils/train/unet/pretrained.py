@@ -42,7 +42,7 @@ def fetch(name: str, progress: Progress | None = None) -> dict[str, Tensor]:
     """The tensors of a published network; downloaded once.
 
     Raises:
-        ModelError: it cannot be had; a download that broke off is gone on with by the next run.
+        ModelError: it cannot be had; a download that broke off is resumed by the next run.
     """
     file = weight_file(name)
     return weights.read(weights.fetch(file, progress=progress)).tensors

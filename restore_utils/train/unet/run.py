@@ -291,7 +291,7 @@ class Run:
         except (OSError, RuntimeError) as error:
             part.unlink(missing_ok=True)
             if "No space left" in str(error) or "file write failed" in str(error):
-                raise DiskFullError(f"no space left for {path}: free some and run again to go on") from error
+                raise DiskFullError(f"no space left for {path}: free some and run again to resume") from error
             raise OutputError(f"cannot write {path}: {error}") from error
 
     def load(self, path: Path, settings: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The way of a training run: its stages one after the other, and the learning rate along each."""
+"""The schedule of a training run: its stages one after the other, and the learning rate along each."""
 
 from __future__ import annotations
 
