@@ -98,7 +98,7 @@ def test_second_stage_is_asked_for_where_there_is_one(run, film):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({"segment_frames": "many"}, "segment-frames 'many' is no whole number"),
+        ({"segment_frames": "many"}, "segment-frames 'many' is not a whole number"),
         ({"start": "0:05", "stop": 2}, "start 5 s is not before stop 2 s"),
     ],
 )

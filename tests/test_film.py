@@ -364,7 +364,7 @@ def test_wrong_files_and_options(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"no weights")
     save_file({"x": torch.zeros(1)}, tmp_path / "b.safetensors")
     for name in ("a", "b", "missing"):
-        with pytest.raises(ModelError, match="no film restorer"):
+        with pytest.raises(ModelError, match="not a film restorer"):
             film.load(tmp_path / f"{name}.safetensors")
     for wrong in ({"strength": 2.0}, {"grain": -1.0}):
         with pytest.raises(OptionError, match="impossible"):

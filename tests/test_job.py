@@ -266,7 +266,7 @@ def test_a_piece_that_was_changed_under_its_seal_is_noticed(film, tmp_path):
     data[len(data) // 2] ^= 1
     piece.write_bytes(data)
     os.utime(piece, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    with pytest.raises(JobError, match=r"1 of . segments in .* are not finished, or damaged"):
+    with pytest.raises(JobError, match=r"1 of . segments in .* are not finished or damaged"):
         join_segments(tmp_path / "job", tmp_path / "out.mkv")
 
 

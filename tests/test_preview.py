@@ -48,7 +48,7 @@ def test_models_that_enlarge_are_shown_as_they_are(job):
 
 @pytest.mark.parametrize(
     ("factors", "words"),
-    [("16; 24", "'16;' is no render factor"), ("2.5", "no render factor"), ("1000", "render_factor=1000")],
+    [("16; 24", "'16;' is not a render factor"), ("2.5", "not a render factor"), ("1000", "render_factor=1000")],
 )
 def test_factors_that_cannot_be(job, factors, words):
     with pytest.raises(OptionError, match=words):

@@ -195,7 +195,7 @@ def test_what_was_enlarged_before_is_known():
 
 
 def test_degradation_is_the_same_for_the_same_seed_and_half_as_large():
-    from restore_utils.train.upscale.degrade import degraded
+    from restore_utils.train.upscale.degradation import degraded
 
     frames = film(3, 64, 48)
     kinds = set()

@@ -236,7 +236,7 @@ def test_unknown_name_lists_the_names(own_zoo):
         build("shrap")
     with pytest.raises(ModelError, match=r"there is no weight file missing\.pth"):
         build("missing.pth:precision=float16")
-    with pytest.raises(OptionError, match="names no model"):
+    with pytest.raises(OptionError, match="does not name a model"):
         build(":a=b")
 
 

@@ -14,7 +14,7 @@ from restore_utils.restorers.film.align import View, choose, view
 from restore_utils.restorers.upscale.network import FRAMES
 from restore_utils.restorers.upscale.windows import aligned, times
 from restore_utils.train.upscale.codecs import coder
-from restore_utils.train.upscale.degrade import Coder, degraded
+from restore_utils.train.upscale.degradation import Coder, degraded
 from restore_utils.train.upscale.stretches import Stretches
 
 COUNT = 3  # windows of a stretch: to read and to wear it out costs more than to align one
