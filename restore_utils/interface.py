@@ -31,7 +31,8 @@ from restore_utils.progress import Progress
 from restore_utils.restorers import registry
 
 Model = str | FrameModel
-_PLACES = ("work", "mirror", "height", "mask_out", "report", "reference", "only_worst", "progress", "tell")
+_PLACES = ("work", "mirror", "height", "cookies", "raw", "mask_out", "report", "reference", "only_worst", "force")
+_PLACES += ("speech", "progress", "tell")
 
 
 def load_model(

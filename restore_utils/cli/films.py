@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from restore_utils.cli.app import Force, app, print_line, say
+
+if TYPE_CHECKING:
+    from restore_utils.progress import Progress
 
 Models = Annotated[
     list[str] | None,
@@ -23,8 +28,10 @@ Stop = Annotated[str | None, typer.Option(help="Up to this time: seconds or h:m:
 
 @app.command()
 def restore(
-    source: Annotated[str, typer.Argument(help="A film, a folder of images, a URL, or a page that yt-dlp knows.")],
-    out: Annotated[Path, typer.Argument(help="The result; its suffix names the container.")],
+    source: Annotated[
+        str, typer.Argument(help="A film, a folder of images, a URL, a page yt-dlp knows, or - for a pipe.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The result; its suffix names the container; - for a pipe (y4m).")],
     model: Models = None,
     option: Annotated[
         list[str] | None,
@@ -77,6 +84,9 @@ def restore(
     sound: Annotated[
         str, typer.Option(help="Clean the sound, too: clicks,hum,hiss,level, each with =0 to =1. Its own stays second.")
     ] = "",
+    raw: Annotated[
+        str, typer.Option(help="Of frames that are piped in without a header: WIDTHxHEIGHT,FORMAT,RATE.")
+    ] = "",
     stream: Annotated[
         int | None, typer.Option(help="Number of the picture's stream, in a film that holds several.")
     ] = None,
@@ -91,6 +101,12 @@ def restore(
     from restore_utils.speech.hearing import Hearing
     from restore_utils.speech.tracks import SpeechSettings
 
+    piped = str(out) == "-"
+    if piped:
+        work = work or Path(f"{Path(source).stem if source != '-' else 'pipe'}.job")
+        out, codec = work / "result.mkv", codec or "ffv1"
+        work.mkdir(parents=True, exist_ok=True)
+        force = True  # in the job's own folder
     settings = settings_for(
         out,
         model=model or "old-film",
@@ -119,6 +135,7 @@ def restore(
             mirror=mirror,
             height=height,
             cookies=cookies,
+            raw=raw,
             mask_out=mask_out,
             report=report,
             only_worst=try_,
@@ -127,7 +144,18 @@ def restore(
             progress=progress,
             tell=tell,
         )
+        if piped:
+            _pipe(done.out, progress)
     say(str(done))
+
+
+def _pipe(film: Path, progress: Progress) -> None:
+    """Write a film to standard output, frame by frame."""
+    from restore_utils.media.inspect import probe
+    from restore_utils.media.y4m import write_y4m
+
+    for line in write_y4m(probe(film), sys.stdout.buffer, partial(progress, "pipe")):
+        say(line)
 
 
 @app.command()

@@ -85,6 +85,7 @@ def restore_film(
     mirror: str | Path | None = None,
     height: int | None = None,
     cookies: str | Path | None = None,
+    raw: str = "",
     mask_out: str | Path | None = None,
     report: str | Path | None = None,
     reference: str | Path | None = None,
@@ -104,6 +105,7 @@ def restore_film(
             at once and from which an interrupted job is brought back.
         height: the most lines to download from a page.
         cookies: a file of cookies for a page, as browsers' extensions export it.
+        raw: WIDTHxHEIGHT,FORMAT,RATE of frames that are piped in without a header.
         mask_out: a film of the masks, written if given.
         report: an HTML page; OUT.html if not given.
         reference: a clean film to compare with in the report.
@@ -134,7 +136,7 @@ def restore_film(
         if mirror:
             Mirror(work, Path(mirror)).recover(*COPIED)
         downloading = progress and partial(progress, "download")
-        path = fetch(source, work / "source", height=height, cookies=cookies, progress=downloading)
+        path = fetch(source, work / "source", height=height, cookies=cookies, raw=raw, progress=downloading)
     clip = probe(path, stream=settings.stream)
     check_output(out, clip, settings.encoding)
     tell_pixel_aspect(models, clip.video)

@@ -22,6 +22,7 @@ from restore_utils.errors import OptionError, OutputError, SourceError
 from restore_utils.files.download import Progress
 from restore_utils.sources.direct import download, short
 from restore_utils.sources.page import download_page
+from restore_utils.sources.pipe import SCRIPT, STANDARD_INPUT, run_script, spool, standard_input
 
 HEIGHTS = (144, 240, 360, 480, 720, 1080)  # lines that a page may be asked for; None: the best it has
 
@@ -32,16 +33,18 @@ def fetch(
     *,
     height: int | None = None,
     cookies: str | Path | None = None,
+    raw: str = "",
     progress: Progress | None = None,
 ) -> Path:
     """Makes a source a local file.
 
     Args:
         source: A path (clip, image folder, pattern like `frame_%05d.png`), an http(s) URL of a video file, or that of a
-            page or manifest that yt-dlp knows.
+            page or manifest that yt-dlp knows; "-" for what is piped into this program, a script of VapourSynth (.vpy).
         folder: Where downloads are kept; made when missing. A file that is there already is not downloaded again.
         height: The most lines to take from a page, one of `HEIGHTS`; None takes the best. Direct files have no choice.
         cookies: A file of cookies for pages that let in those alone who are known to them.
+        raw: WIDTHxHEIGHT,FORMAT,RATE of frames that are piped in without a header.
         progress: Called with bytes done and bytes in all (None while unknown).
 
     Returns:
@@ -54,8 +57,13 @@ def fetch(
     """
     text = unquoted(str(source))
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", text)
+    if raw and text != STANDARD_INPUT:
+        raise OptionError(f"raw {raw} is for frames that are piped in: give - as the source, or leave it out")
+    if text == STANDARD_INPUT:
+        return spool(standard_input(), Path(folder), raw, progress)
     if isinstance(source, Path) or scheme is None:
-        return _local(text)
+        path = _local(text)
+        return run_script(path, Path(folder), progress) if path.suffix.lower() == SCRIPT else path
     if scheme[1].lower() == "file":
         return _local(urllib.request.url2pathname(urlsplit(text).path))
     if scheme[1].lower() not in ("http", "https"):
