@@ -16,7 +16,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-STEP = 0.04
+STEP = 0.06
 """Share of the picture's longer side by which a corner moves until the next key frame."""
 SIDE = 320
 """Longer side in pixels of the pictures that are registered."""

@@ -44,7 +44,7 @@ class Canvas:
 
     @property
     def margin(self) -> int:
-        return math.ceil(1.5 * STEP * max(self.known))
+        return math.ceil(1.2 * STEP * max(self.known))
 
     @property
     def x(self) -> int:

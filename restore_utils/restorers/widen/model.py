@@ -145,12 +145,16 @@ class Widen(FrameModel):
             known = frames[k][(slice(None), *state.box.slices)]
             if not state.bars:
                 picture = np.ascontiguousarray(known.permute(1, 2, 0).float().cpu().numpy()) * 255
-                rendered = render(picture, n, state, (out_width, out_height), box)
+                rendered = self.rendered(picture, n, state, (out_width, out_height), box)
                 sides = _tinted(rendered) if self.show == "origins" else rendered.picture
                 out[k] = torch.from_numpy(sides).permute(2, 0, 1).to(out) / 255
             out[k][(slice(None), *box.slices)] = known
             mask[k][(slice(None), *box.slices)] = 0
         return Result(out, mask)
+
+    def rendered(self, picture: np.ndarray, n: int, state: Solved, out: tuple[int, int], box: Box) -> Rendered:
+        """The sides of one frame; see `render`."""
+        return render(picture, n, state, out, box)
 
     def notes(self, state: Solved) -> list[str]:
         """What is to be said of a shot, one line each."""

@@ -18,7 +18,7 @@ import numpy as np
 from restore_utils.restorers.widen.camera import Fit, moved, register, scaled
 from restore_utils.restorers.widen.canvas import Canvas
 
-MOST = 14
+MOST = 10
 """Key frames looked at in each direction."""
 LEAST = 0.01
 """Share of the hidden that a neighbour must show..."""
@@ -28,7 +28,7 @@ COARSE = 4
 """Residual motion is carried outwards on pictures so many times smaller than the registered ones."""
 TRUSTING = 8.0
 """Grey levels by which a neighbour that is off near the seam counts for less (1/e)."""
-DISTANCE = 6.0
+DISTANCE = 4.0
 """Key frames of distance by which a neighbour counts for less (1/e): errors of the path and changes of the scene."""
 ROBUST = (40.0, 20.0, 12.0)
 """Grey levels of three rounds in which views that differ from the mean lose their weight."""

@@ -1,8 +1,7 @@
 """One pass over a shot: its camera's path, and the sides of its key frames, each pixel from the best there is.
 
 First what other key frames of the same move saw, then what other shots of the same set show, then what the network
-draws, and last the picture itself, stretched and blurred. A key frame's drawing begins with that of the key frame
-before, so that what was made up once stays where it was made up.
+draws, and last the picture itself, stretched and blurred.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 
 from restore_utils.restorers.widen import seam
 from restore_utils.restorers.widen.ambient import ambient
-from restore_utils.restorers.widen.camera import ALIKE, SIDE, Camera, Fit, Place, moved, scaled
+from restore_utils.restorers.widen.camera import ALIKE, SIDE, Camera, Fit, Place, scaled
 from restore_utils.restorers.widen.canvas import Canvas
 from restore_utils.restorers.widen.draw import Drawer
 from restore_utils.restorers.widen.geometry import Box
@@ -202,7 +201,6 @@ class _Solver:
         self._plate: list[np.ndarray] = []
         self._grain: dict[int, Grain] = {}
         self._rest, self._stride = 0, PLATE_FRAMES // PLATE
-        self._before: tuple[np.ndarray, np.ndarray] | None = None  # the last canvas, and where it was made up
 
     def begin(self, key: Key) -> None:
         """A key frame."""
@@ -268,31 +266,15 @@ class _Solver:
             trust = shares[..., 0]
         fill = ambient(key.picture, canvas, plain=self.sides != "ambient")
         if self.drawer is not None and self.sides == "learned":
-            earlier, drawn = self._earlier(number)
-            fill = self.drawer.draw(wide, canvas, trust, earlier, drawn)
+            fill = self.drawer.draw(wide, canvas, trust)
             shares[..., 2] = 1 - trust
         whole = fill + (wide - fill) * trust[..., None]
         whole[canvas.box.slices] = key.picture
         if self.sides != "ambient":
             _close(whole, canvas)
-        self._before = whole, 1 - trust
         self._keep(key, whole, shares)
         self.done += 1
         self.keys.pop(number - MOST, None)
-
-    def _earlier(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """What was made up for the key frame before, brought to this one, and where that is, float32."""
-        canvas = self.solved.canvas
-        size = canvas.width, canvas.height
-        link = self.camera.links[number - 1] if number else None
-        if self._before is None or link is None:
-            return np.zeros((*size[::-1], 3), np.float32), np.zeros(size[::-1], np.float32)
-        picture, made_up = self._before
-        whole = Box(0, 0, *size)
-        back = scaled(np.linalg.inv(link), canvas.known[0] / registered_size(canvas)[0])
-        at = moved(canvas.positions(whole), back) + np.float32([canvas.x, canvas.y])
-        made_up = cv2.remap(made_up, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        return cv2.remap(picture, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), made_up
 
     def _keep(self, key: Key, whole: np.ndarray, shares: np.ndarray) -> None:
         canvas, solved = self.solved.canvas, self.solved
