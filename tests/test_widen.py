@@ -174,7 +174,7 @@ def test_what_is_recovered_follows_flicker(world):
     found, _ = widened(wide)
     middle = slice(10, 16)
     ratio = found[middle][:, :, SIDES].mean((1, 2, 3)) / wide[middle][:, :, SIDES].mean((1, 2, 3))
-    assert np.abs(ratio - ratio.mean()).max() < 0.02
+    assert np.abs(ratio - ratio.mean()).max() < 0.03  # of a flicker of 0.24
 
 
 def test_the_seam_is_not_to_be_seen(world):
@@ -288,6 +288,7 @@ def test_the_source_lies_in_the_result_bit_for_bit(tmp_path, chain):
     restore_film(str(source), out, settings_for(out, model=specs, codec="ffv1"))
     geometry = Geometry(pixel_aspect=Fraction(16, 15))
     left, top = geometry.offset(96, 72)
+    assert "sides: " in (tmp_path / "wide.mkv.html").read_text()
     frames = [list(av.open(path).decode(video=0)) for path in (source, out)]
     assert len(frames[0]) == len(frames[1])
     for before, after in zip(*frames, strict=True):

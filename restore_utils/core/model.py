@@ -263,6 +263,10 @@ class FrameModel(Protocol):
         """Look at a shot once before its first run; what is returned comes back as `state` and is read-only."""
         return shot
 
+    def notes(self, state: object) -> Sequence[str]:
+        """What the report is to say of a shot, a line each, of what `open` returned for it."""
+        return ()
+
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
         """Answer for the frames lo <= n < hi.
 

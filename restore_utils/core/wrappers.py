@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
@@ -48,6 +49,9 @@ class _Wrapper(FrameModel):
 
     def open(self, shot: Shot) -> object:
         return self.model.open(shot)
+
+    def notes(self, state: object) -> Sequence[str]:
+        return self.model.notes(state)
 
 
 class RenderSize(_Wrapper):

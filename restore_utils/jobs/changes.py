@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ class Changes:
         self.repaired = np.zeros(stop - first, np.float32)
         self.touched = np.zeros(stop - first, np.float32)
         self.luma = np.zeros((stop - first, 2), np.float32)
+        self.notes: dict[int, tuple[str, ...]] = {}
+        """What models have to say of the shots that these frames belong to, by the shots' first frames."""
         self.shown: list[Shown] = []
         self.spots: list[Spot] = []
 
@@ -138,6 +141,7 @@ class Changes:
                 repaired=self.repaired,
                 touched=self.touched,
                 luma=self.luma,
+                notes=np.array(json.dumps(self.notes)),
                 seal=np.array(seal),
                 shown=np.array([(s.n, s.largest) for s in self.shown], np.float64).reshape(-1, 2),
                 spots=np.array([(s.n, s.share) for s in self.spots], np.float64).reshape(-1, 2),
@@ -152,6 +156,8 @@ class Changes:
             first, stop = (int(n) for n in data["range"][:2])
             found = cls(first, stop)
             found.repaired, found.touched, found.luma = data["repaired"], data["touched"], data["luma"]
+            if "notes" in data:
+                found.notes = {int(k): tuple(lines) for k, lines in json.loads(str(data["notes"])).items()}
 
             def picture(name: str) -> np.ndarray:
                 return cv2.imdecode(data[name], cv2.IMREAD_UNCHANGED)

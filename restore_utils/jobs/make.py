@@ -44,6 +44,10 @@ class Maker:
                         changes.add(frame, before, rgb, mask, chroma_mask)
                         del result, frame, rgb, mask, chroma_mask
                         yield
+                    for first, stop in self.analysis.shots:
+                        if first < segment.stop and stop > segment.first:
+                            said = self.states.notes.get(first, {})
+                            changes.notes[first] = tuple(line for k in sorted(said) for line in said[k])
                 self.mirror.put(*self._states(), *self._files(segment))
 
     def state(self, number: int, first: int) -> None:

@@ -303,6 +303,7 @@ def _report(
     # The clip at the top of the page begins a little before the frame that was changed most.
     preview_s = max(0.0, (pictures[0].time_s if pictures else done.start_s) - done.start_s - _PREVIEW_SECONDS / 2)
     result = {} if is_images(done.out) else clip_facts(probe(done.out), frames=plan.stop - plan.first)
+    notes = {first: lines for one in evidence for first, lines in one.notes.items()}
     return Report(
         title=done.out.name,
         source=clip_facts(job.clip, sha256=job.content, frames=len(job.analysis.index)),
@@ -310,7 +311,7 @@ def _report(
         command=_command(source, done, plan, speech),
         settings=_settings_facts(plan) | added.facts(),
         models=_model_facts(plan),
-        shots=[ShotReport(a, b) for a, b in job.analysis.shots if a < plan.stop and b > plan.first],
+        shots=[ShotReport(a, b, notes.get(a, ())) for a, b in job.analysis.shots if a < plan.stop and b > plan.first],
         series=series,
         pictures=pictures,
         spots=spots,

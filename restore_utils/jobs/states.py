@@ -34,6 +34,8 @@ class States:
 
     def __init__(self, folder: Path, recipe: Mapping) -> None:
         self.folder, self.recipe = folder, recipe
+        self.notes: dict[int, dict[int, tuple[str, ...]]] = {}
+        """What models had to say of the shots that were opened: by the shot's first frame and the model's number."""
         self.new: deque[Path] = deque()
         """Files that were written and that nobody has copied yet."""
 
@@ -42,6 +44,12 @@ class States:
         return self.folder / "states" / f"{name}.npz"
 
     def __call__(self, number: int, model: FrameModel, shot: Shot) -> object:
+        state = self._state(number, model, shot)
+        if lines := model.notes(state):
+            self.notes.setdefault(shot.first, {})[number] = tuple(lines)
+        return state
+
+    def _state(self, number: int, model: FrameModel, shot: Shot) -> object:
         if not stores_state(model):
             return model.open(shot)
         file = self.file(state_name(self.recipe, number, shot.first, shot.stop))

@@ -3,6 +3,7 @@
 unet/      NoGAN, a U-Net from pairs of pictures, with fastai
 film/      the film restorers, from clean clips; plain torch and OpenCV
 upscale/   the enlargers, from clean clips and stills; plain torch and OpenCV
+widen/     what draws sides, from wide clips and stills; plain torch and OpenCV
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from restore_utils.errors import OptionError
 
-KINDS = ("film", "upscale")
+KINDS = ("film", "upscale", "widen")
 """Networks that learn from clean footage: each has `train(footage, out, *, minutes, device, seed)` in its `run`."""
 
 

@@ -7,6 +7,7 @@ solve      one pass over a shot: key frames' sides  sisters   what other shots o
 canvas     where things lie beside a key frame      draw      what nobody filmed, by SideNet
 net        SideNet                                  ambient   the picture itself, blurred
 grain      grain for the sides                      store     key frames on the disk
+seam       sides that meet the picture              lessons   what the network learns from; adapt: from a shot itself
 
 Its training is restore_utils.train.widen.
 """

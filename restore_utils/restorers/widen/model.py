@@ -12,6 +12,7 @@ from torch import Tensor
 
 from restore_utils.core.model import Film, FrameModel, Result, Shot
 from restore_utils.errors import OptionError
+from restore_utils.restorers.widen.adapt import FRAMES, adapted
 from restore_utils.restorers.widen.canvas import Canvas, working_scale
 from restore_utils.restorers.widen.draw import Drawer
 from restore_utils.restorers.widen.geometry import AUTO, PLACES, Box, Geometry, parse_aspect, parse_trim, soft_edge
@@ -42,6 +43,7 @@ class Widen(FrameModel):
         sides: str = "learned",
         bars: str = "",
         show: str = "picture",
+        adapt: int = 0,
         *,
         drawer: Drawer | None = None,
     ) -> None:
@@ -55,6 +57,7 @@ class Widen(FrameModel):
                 soft, nothing made up; "ambient", the picture itself, blurred and darkened; "bars", black.
             bars: shots, counted from 1, whose sides stay black: "2+5-7".
             show: "picture", or "origins": the sides in colours that tell where they come from.
+            adapt: steps in which the network first learns from each shot's own inner sides, 0 to 2000.
             drawer: draws the sides; without one "learned" is as "recover".
 
         Raises:
@@ -66,7 +69,7 @@ class Widen(FrameModel):
         self._aspect, self._place = parse_aspect(aspect), place
         self.trim, self.sides, self.show = parse_trim(trim), sides, show
         self.bars = _numbers(bars)
-        self.drawer = drawer
+        self.drawer, self.adapt = drawer, adapt
 
     @property
     def geometry(self) -> Geometry:
@@ -97,6 +100,13 @@ class Widen(FrameModel):
         canvas = Canvas.of(self.out_size(width, height), box.moved(left, top))
         if self.sides == "bars" or self._is_barred(shot):
             return Solved(shot.first, box, canvas, bars=True)
+        drawer = self.drawer
+        if drawer is not None and self.adapt and self.sides == "learned":
+            taught = [
+                shot.peek(int(n))[(slice(None), *box.slices)].float().cpu().numpy()
+                for n in np.unique(np.linspace(shot.first, shot.stop - 1, FRAMES).astype(int))
+            ]
+            drawer = adapted(drawer, taught, self.adapt, canvas.across, shot.first)
         with closing(shot.source(shot.first, shot.stop)) as frames:
             return solve(
                 _working(frames, box, canvas),
@@ -104,7 +114,7 @@ class Widen(FrameModel):
                 box,
                 canvas,
                 sides=self.sides,
-                drawer=self.drawer,
+                drawer=drawer,
                 lend=None,
                 repeated=shot.stats.get("duplicate", ()),
             )
