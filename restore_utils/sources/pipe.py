@@ -1,4 +1,4 @@
-"""Films that come through a pipe, and scripts of VapourSynth: spooled to a file, since a film is read more than once."""
+"""Films that come through a pipe, and scripts of VapourSynth: spooled to a file, as a film is read more than once."""
 
 from __future__ import annotations
 
