@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from math import lcm
 from pathlib import Path
 
@@ -116,11 +115,6 @@ class Job:
             recipe,
             messages=tuple(line for line in said if line),
         )
-
-    def _shown(self, plan: Plan) -> Clip:
-        """The source with the shape that samples of the result have."""
-        shape = tell_pixel_aspect(plan.models, self.clip.video)
-        return replace(self.clip, video=replace(self.clip.video, sample_aspect=shape))
 
     def _film(self, first: int, stop: int) -> Film:
         """The film whose frames first <= n < stop are restored, by its measurements."""

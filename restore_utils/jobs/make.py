@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from restore_utils.core.runner import open_shot, restore
 from restore_utils.files.mirror import Mirror
 from restore_utils.jobs.changes import Changes
 from restore_utils.jobs.frames import SourceFrames
-from restore_utils.jobs.plan import Plan, Segment
+from restore_utils.jobs.plan import Plan, Segment, tell_pixel_aspect
 from restore_utils.jobs.states import States
 from restore_utils.jobs.store import changes_file, mask_file, seal, segment_file
 from restore_utils.media.clip import Clip
@@ -87,14 +88,17 @@ class Maker:
         """Writers of one segment. Nothing stays of one that is not whole; the film, written last, stands for all."""
         plan = self.plan
         size, changes = (plan.width, plan.height), Changes(segment.first, segment.stop)
+        # The source with the shape that samples of the result have.
+        video = replace(self.clip.video, sample_aspect=tell_pixel_aspect(plan.models, self.clip.video))
+        clip = replace(self.clip, video=video)
         with ExitStack() as stack:
             place = segment_file(self.folder, segment.name)
             coloured = {"place": plan.place, "adds_color": plan.adds_color}
-            film = stack.enter_context(Writer(place, self.clip, plan.settings.encoding, *size, **coloured))
+            film = stack.enter_context(Writer(place, clip, plan.settings.encoding, *size, **coloured))
             masks = None
             if plan.settings.mask:
                 place = mask_file(self.folder, segment.name)
-                masks = stack.enter_context(Writer(place, self.clip, Encoding("ffv1"), *size, mask_film=True))
+                masks = stack.enter_context(Writer(place, clip, Encoding("ffv1"), *size, mask_film=True))
             yield film, masks, changes
             writers = [writer for writer in (film, masks) if writer]
             for writer in writers:
