@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils.core.model import Shot
+from restore_utils.core.model import Film, Shot
 from restore_utils.core.runner import RunSize, restore
 from restore_utils.core.testing import stream_of
 from restore_utils.errors import OptionError
@@ -327,3 +327,21 @@ def test_the_network_draws_what_nobody_filmed(world):
     soft, _ = widened(wide, sides="recover")
     assert np.abs(drawn[:, :, SIDES] - soft[:, :, SIDES]).mean() > 0.02
     assert np.array_equal(drawn[:, :, INSIDE], soft[:, :, INSIDE])
+
+
+def test_another_shot_of_the_set_lends_its_sides(world):
+    """A locked-off shot, and one of the same set that was framed further to the left and to the right."""
+    here, left, right = (pan(world[:, k:], 4, 0.0) for k in (60, 30, 90))
+    inside = slice((WIDE - WIDTH) // 2, (WIDE + WIDTH) // 2)
+    centres = torch.from_numpy(np.concatenate((here, left, right))[:, :, inside].copy()).permute(0, 3, 1, 2).float()
+    stats = {"luma_percentiles": np.full((4, 9), 0.5, np.float32)}
+    film = Film([Shot(n, n + 4, stats) for n in (0, 4, 8)], stream_of(centres))
+    model = Widen(aspect=f"{WIDE}:{HEIGHT}", trim="0")
+    state = model.open(film.shots[0])
+    shares = state.shares()
+    assert shares["recovered"] == 0
+    assert shares["lent"] > 0.4
+    alone = model.open(Shot(0, 4, stats, stream_of(centres)))
+    pictures = (model(centres[:1], 0, 0, 1, s).frames[0].permute(1, 2, 0).numpy() for s in (state, alone))
+    lent, unlent = (psnr(picture[:, SIDES], here[0][:, SIDES]) for picture in pictures)
+    assert lent > unlent + 4

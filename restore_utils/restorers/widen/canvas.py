@@ -9,7 +9,9 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
+from torch import Tensor
 
 from restore_utils.restorers.widen.camera import STEP
 from restore_utils.restorers.widen.geometry import Box
@@ -98,3 +100,12 @@ class Canvas:
 def working_scale(box: Box) -> float:
     """Working pixels to a pixel of the film."""
     return min(1.0, LINES / box.height, COLUMNS / box.width)
+
+
+def working(frame: Tensor, box: Box, canvas: Canvas) -> np.ndarray:
+    """The known part of a frame, (3, H, W), [0, 1], at the working size: RGB, uint8 (h, w, 3)."""
+    known = frame[(slice(None), *box.slices)].permute(1, 2, 0).float().cpu().numpy() * 255
+    picture = np.clip(np.rint(known), 0, 255).astype(np.uint8)
+    if working_scale(box) != 1:
+        picture = cv2.resize(picture, canvas.known, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(picture)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,11 +12,12 @@ from torch import Tensor
 from restore_utils.core.model import Film, FrameModel, Result, Shot
 from restore_utils.errors import OptionError
 from restore_utils.restorers.widen.adapt import FRAMES, adapted
-from restore_utils.restorers.widen.canvas import Canvas, working_scale
+from restore_utils.restorers.widen.canvas import Canvas, working
 from restore_utils.restorers.widen.draw import Drawer
 from restore_utils.restorers.widen.geometry import AUTO, PLACES, Box, Geometry, parse_aspect, parse_trim, soft_edge
 from restore_utils.restorers.widen.render import Rendered, render
-from restore_utils.restorers.widen.solve import ORIGINS, Solved, solve
+from restore_utils.restorers.widen.sisters import Sisters
+from restore_utils.restorers.widen.solve import ORIGINS, Solved, registered_size, solve
 
 SIDES = ("learned", "recover", "ambient", "bars")
 SHOW = ("picture", "origins")
@@ -109,13 +109,13 @@ class Widen(FrameModel):
             drawer = adapted(drawer, taught, self.adapt, canvas.across, shot.first)
         with closing(shot.source(shot.first, shot.stop)) as frames:
             return solve(
-                _working(frames, box, canvas),
+                (working(frame, box, canvas) for frame in frames),
                 shot.first,
                 box,
                 canvas,
                 sides=self.sides,
                 drawer=drawer,
-                lend=None,
+                lend=Sisters(shot, box, canvas, registered_size(canvas)),
                 repeated=shot.stats.get("duplicate", ()),
             )
 
@@ -182,16 +182,6 @@ class Widen(FrameModel):
 def _border(shot: Shot) -> tuple[int, int, int, int]:
     border = shot.stats.get("border")
     return (0, 0, 0, 0) if border is None else tuple(int(v) for v in np.reshape(border, (-1, 4))[0])
-
-
-def _working(frames: Iterator[Tensor], box: Box, canvas: Canvas) -> Iterator[np.ndarray]:
-    """The known part of frames at the working size, uint8 (H, W, 3)."""
-    for frame in frames:
-        known = frame[(slice(None), *box.slices)].permute(1, 2, 0).float().cpu().numpy() * 255
-        picture = np.clip(np.rint(known), 0, 255).astype(np.uint8)
-        if working_scale(box) != 1:
-            picture = cv2.resize(picture, canvas.known, interpolation=cv2.INTER_AREA)
-        yield np.ascontiguousarray(picture)
 
 
 def _tinted(rendered: Rendered) -> np.ndarray:

@@ -33,6 +33,8 @@ CLOSE = 0.8
 """Share of the difference between the picture's last column and a side's first that is taken out."""
 MOVES = 2.0
 """Registered pixels by which something moves otherwise than the camera, to be called moving."""
+SOFT = 0.008
+"""Share of the picture's longer side: sigma by which the borders of what is trusted are softened."""
 PLATE = 7
 """Frames of a resting camera whose median stands for them, so that who walks by is not drawn into the sides."""
 PLATE_FRAMES = 24
@@ -252,13 +254,13 @@ class _Solver:
         wide = known
         if self.sides != "ambient":
             found = recover(number, self.keys.__getitem__, links, canvas)
-            trust = _soft(found.trust)
+            trust = _soft(found.trust, canvas)
             shares[..., 0] = trust
             wide = known + (found.colour - known) * _some(found.trust)[..., None]
             if self.lend is not None:
                 lent = self.lend(key, 1 - trust)
                 if lent is not None:
-                    more = _soft(lent.trust) * (1 - trust)
+                    more = _soft(lent.trust, canvas) * (1 - trust)
                     share = more / np.maximum(more + trust, 1e-6)
                     wide = wide + (lent.colour - wide) * (share * _some(more))[..., None]
                     shares[..., 1], trust = more, trust + more
@@ -324,9 +326,13 @@ def with_lap(strip: Box, canvas: Canvas) -> Box:
     return Box(0, strip.top - lap, strip.right, strip.bottom)
 
 
-def _soft(trust: np.ndarray) -> np.ndarray:
-    """Trust without specks and hard borders."""
-    return cv2.GaussianBlur(cv2.erode(trust, np.ones((3, 3), np.uint8)), (0, 0), 2.0)
+def _soft(trust: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """Trust without specks and hard borders, but up to the picture's edge."""
+    whole = trust.copy()
+    whole[canvas.box.slices] = 1
+    sigma = SOFT * max(canvas.known)
+    kernel = np.ones((2 * round(sigma) + 1,) * 2, np.uint8)
+    return np.minimum(whole, cv2.GaussianBlur(cv2.erode(whole, kernel), (0, 0), sigma))
 
 
 def _some(trust: np.ndarray) -> np.ndarray:
