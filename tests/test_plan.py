@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from restore_utils.core import precision
-from restore_utils.core.adapters import per_frame
+from restore_utils.core.adapters import per_frame, windowed
 from restore_utils.core.precision import choose_device
 from restore_utils.errors import OptionError
 from restore_utils.jobs.plan import frame_range, plan_segments, run_sizes, segment_name, versions
@@ -101,6 +101,14 @@ def test_runs_and_tiles_follow_the_memory():
     assert small.tile < 1080
     whole = per_frame(lambda x: x)  # no reach: it cannot be tiled
     assert run_sizes([whole], 1920, 1080, 1000)[0].tile is None
+
+
+@pytest.mark.parametrize(("context", "length"), [(0, 8), (1, 8), (2, 8), (4, 16), (6, 32), (12, 64)])
+def test_runs_are_as_long_as_their_context_asks_for(context, length):
+    model = windowed(lambda window: window[0], context, context)
+    (size,) = run_sizes([model], 64, 64, 2**40)
+    assert size.length == length
+    assert (size.length + 2 * context) / size.length <= 1.5
 
 
 def test_settings_that_cannot_be():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from restore_utils.core.model import Film, FrameModel, Result
 from restore_utils.core.runner import RunSize, restore
 from restore_utils.core.testing import check_model, film, run, shots_of, stacked, stream_of
 from restore_utils.core.tiles import tiled
+from restore_utils.core.window import Window
 from restore_utils.errors import ModelError, OutOfMemoryError, SourceError
 
 
@@ -226,3 +228,48 @@ def test_tiles_equal_the_whole_picture():
     results = restore(stream_of(frames), [model], shots_of(frames), start=0, stop=3, sizes=[RunSize(2, tile=64)])
     whole = restore(stream_of(frames), [model], shots_of(frames), start=0, stop=3)
     assert float((stacked(list(results)) - stacked(list(whole))).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("size", [(16, 8), (13, 9), (5, 3), (1, 2)])
+@pytest.mark.parametrize("multiple_of", [1, 4, 16])
+def test_a_window_gives_its_frames_in_a_row_padded_and_keeps_what_it_gave(size, multiple_of):
+    width, height = size
+    frames = film(20, 24, 24)[:, :, :height, :width]
+    window = Window(7, multiple_of, torch.device("cpu"))
+    given = []
+    for n, frame in enumerate(frames):
+        window.append(Result(frame[None], torch.full((1, 1, height, width), n / 20)))
+        if len(window) > 5:
+            window.drop()
+        given.append((max(0, n - 4), n + 1, window.frames()))
+        assert float(window.masks(len(window) - 1).mask[0, 0, 0, 0]) == pytest.approx(n / 20)
+    for first, stop, row in given:
+        assert torch.equal(row[:, :, :height, :width], frames[first:stop])
+        padded = np.pad(frames[first:stop].numpy(), pads(row, size), mode="reflect") if min(size) > 4 else None
+        if padded is not None and multiple_of == 4:
+            assert np.array_equal(row.numpy(), padded)
+        assert all(side % multiple_of == 0 for side in row.shape[-2:])
+        assert bool(torch.isfinite(row).all())
+        assert np.isin(row.numpy(), frames[first:stop].numpy()).all()
+    assert window.size == size
+
+
+def pads(row, size):
+    return [(0, 0), (0, 0), (0, row.shape[2] - size[1]), (0, row.shape[3] - size[0])]
+
+
+def test_frames_of_a_run_are_no_copies_of_each_other_s():
+    """Runs that overlap share the frames that both show."""
+    seen = []
+
+    class Looks(FrameModel):
+        before = after = 2
+
+        def __call__(self, run, at, lo, hi, state):
+            seen.append((at, run.data_ptr(), run.stride(0) * run.element_size()))
+            return Result(run[lo - at : hi - at])
+
+    frames = film(40, 16, 8)
+    list(restore(stream_of(frames), [Looks()], shots_of(frames), start=0, stop=40, sizes=[RunSize(4)]))
+    shared = [b[1] == a[1] + (b[0] - a[0]) * a[2] for a, b in pairwise(seen)]
+    assert sum(shared) >= len(shared) // 2

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 
 from restore_utils.core.model import Film, FrameModel, Frames, Result, Shot, name_of
 from restore_utils.core.tiles import smallest_tile, tiled
+from restore_utils.core.window import Window
 from restore_utils.errors import ModelError, OutOfMemoryError, SourceError
 from restore_utils.progress import aside
 
@@ -151,32 +151,29 @@ class _Stage:
         self.film = film.given_by(self._input)
 
     def _input(self, first: int, stop: int) -> Iterator[Tensor]:
-        with closing(self._results(first, stop)) as results:
+        with closing(self.source(first, stop)) as results:
             for count, result in enumerate(results, 1):
                 if stop - first > 1:  # a whole shot before its first frame is answered for: that takes long
                     aside(f"{name_of(self.model)} looks ahead", count, stop - first)
-                yield result.frames[0]
-
-    def _results(self, first: int, stop: int) -> Iterator[Result]:
-        """What the stage before answers, on the device of this one."""
-        with closing(self.source(first, stop)) as results:
-            for result in results:
-                yield Result(*(part if part is None else part.to(self.device) for part in result))
+                yield result.frames[0].to(self.device)
 
     def __call__(self, start: int, stop: int) -> Iterator[Result]:
         cells = self._cells(start, stop)
         if not cells:
             return
+        before, after = self.model.before, self.model.after
         (shot, lo, _), (last_shot, _, last_hi) = cells[0], cells[-1]
-        head = max(shot.first, lo - self.model.before)
-        tail = min(last_shot.stop, last_hi + self.model.after)
-        window: deque[Result] = deque()
+        head = max(shot.first, lo - before)
+        tail = min(last_shot.stop, last_hi + after)
+        # Room for a run and its context, and for one more run before the context has to move.
+        room = min(before + 2 * self.length + after, tail - head)
+        window = Window(room, self.model.multiple_of, self.device)
         opened, state = None, None
-        with closing(self._results(head, tail)) as stream:
+        with closing(self.source(head, tail)) as stream:
             for shot, lo, hi in cells:
-                at, end = max(shot.first, lo - self.model.before), min(shot.stop, hi + self.model.after)
+                at, end = max(shot.first, lo - before), min(shot.stop, hi + after)
                 while head < at:
-                    window.popleft()
+                    window.drop()
                     head += 1
                 while head + len(window) < end:
                     try:
@@ -188,16 +185,16 @@ class _Stage:
                         ) from None
                 if opened is not shot:
                     opened, state = shot, self.opens(shot)
-                answer = self._answer(torch.cat([r.frames for r in window]), at, lo, hi, state)
+                answer = self._answer(window, at, lo, hi, state)
                 for n in range(max(lo, start), min(hi, stop)):
                     one = Result(*(part if part is None else part[n - lo : n - lo + 1] for part in answer))
-                    yield self._joined(window[n - at], one)
+                    yield self._joined(window.masks(n - at), one, window.size)
                 del answer
 
-    def _joined(self, earlier: Result, later: Result) -> Result:
-        """What this model answered for a frame, with the masks of all models so far."""
-        height, width = earlier.frames.shape[-2:]
-        place = None if later.frames.shape == earlier.frames.shape else self.model.place(width, height)
+    def _joined(self, earlier: Result, later: Result, size: tuple[int, int]) -> Result:
+        """What this model answered for a frame, with the masks of all models so far; `size` was that of the frame."""
+        width, height = size
+        place = None if later.frames.shape[-2:] == (height, width) else self.model.place(width, height)
         luma = _union(earlier.mask, later.mask, later.frames, place)
         if earlier.chroma_mask is None and later.chroma_mask is None:
             return Result(later.frames, luma)
@@ -216,12 +213,12 @@ class _Stage:
                 cells += [(shot, n, min(n + self.length, shot.stop)) for n in range(lo, last, self.length)]
         return cells
 
-    def _answer(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
+    def _answer(self, window: Window, at: int, lo: int, hi: int, state: object) -> Result:
         """Answer for lo <= n < hi; when memory runs out with shorter runs, then with smaller tiles."""
         while True:
             try:
                 ends = [*range(lo, hi, self.piece), hi]
-                pieces = [self._call(run, at, a, b, state) for a, b in pairwise(ends)]
+                pieces = [self._call(window, at, a, b, state) for a, b in pairwise(ends)]
                 if len(pieces) == 1:
                     return pieces[0]
                 return _in_a_row(pieces)
@@ -229,8 +226,8 @@ class _Stage:
                 if isinstance(error, OutOfMemoryError) or not _is_out_of_memory(error):
                     raise
             # Outside the handler: its traceback holds the tensors that must be freed before the next try.
-            self._shrink(run.shape[-1], run.shape[-2])
-            if run.is_cuda:
+            self._shrink(*window.size)
+            if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _shrink(self, width: int, height: int) -> None:
@@ -251,13 +248,12 @@ class _Stage:
             "a smaller model or --device cpu, and run again; what is finished is kept"
         )
 
-    def _call(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
-        """One call of the model, with no more context than it declares: padded, tiled, cropped, checked."""
+    def _call(self, window: Window, at: int, lo: int, hi: int, state: object) -> Result:
+        """One call of the model, with no more context than it declares: tiled, cropped, checked."""
         model = self.model
-        begin, end = max(at, lo - model.before), min(at + len(run), hi + model.after)
-        run = run[begin - at : end - at]
-        height, width = run.shape[-2:]
-        padded = _pad(run, model.multiple_of)
+        begin, end = max(at, lo - model.before), min(at + len(window), hi + model.after)
+        padded = window.frames()[begin - at : end - at]
+        width, height = window.size
 
         def call(part: Tensor) -> Result:
             return model(part, begin, lo, hi, state)
@@ -341,19 +337,6 @@ def _union(
         left, top = place
         earlier = F.pad(earlier, (left, full_width - left - width, top, full_height - top - height), value=1.0)
     return earlier + later - earlier * later
-
-
-def _pad(run: Tensor, multiple_of: int) -> Tensor:
-    """Pad right and below up to a multiple: mirrored as far as the picture reaches, then its last row and column."""
-    for dim, side in ((-1, (0, 1, 0, 0)), (-2, (0, 0, 0, 1))):
-        length = run.shape[dim]
-        missing = -length % multiple_of
-        mirrored = min(missing, length - 1)
-        if mirrored:
-            run = F.pad(run, tuple(mirrored * s for s in side), mode="reflect")
-        if missing > mirrored:
-            run = F.pad(run, tuple((missing - mirrored) * s for s in side), mode="replicate")
-    return run
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -25,7 +25,7 @@ from restore_utils.media.read import FrameIndex
 from restore_utils.media.write import Encoding
 from restore_utils.version import __version__
 
-_LONGEST_RUN = 8
+_LONGEST_RUN = 8  # of a model without context
 _MEMORY_SHARE = 0.4  # of what is free: the frames that wait in queues and the encoder need the rest
 
 
@@ -189,7 +189,12 @@ def run_sizes(models: Sequence[FrameModel], width: int, height: int, memory: int
         if spare < 0 and model.reach is not None:
             tile = max(smallest_tile(model.reach, model.multiple_of), int(math.sqrt(memory / least)))
             tile = tile if tile < max(width, height) else None
-        sizes.append(RunSize(max(1, min(_LONGEST_RUN, 1 + int(spare // further))), tile))
+        longest = _LONGEST_RUN
+        # What a model works out about frames of context it works out again for the next run: at most a third of what
+        # it is given. A power of two, so that runs of all models of a chain often begin at the same frame.
+        while longest < 2 * (model.before + model.after) and not model.grid:
+            longest *= 2
+        sizes.append(RunSize(max(1, min(longest, 1 + int(spare // further))), tile))
         width, height = model.out_size(width, height)
     return sizes
 
