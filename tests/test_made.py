@@ -102,8 +102,12 @@ def test_made_sound_stands_first_and_the_sources_is_kept(tmp_path, suffix):
 
 def test_tracks_are_remembered_and_a_damaged_file_is_told(tmp_path):
     tracks = [MadeTrack("subtitle", "eng", "x", captions=CAPTIONS), MadeTrack("audio", path="clean.mka")]
-    made.save(tmp_path / "made.json", tracks)
-    assert made.load(tmp_path / "made.json") == tracks
+    (tmp_path / "job").mkdir()
+    tracks[1] = MadeTrack("audio", path=str(tmp_path / "job" / "clean.mka"))
+    made.save(tmp_path / "job" / "made.json", tracks)
+    assert made.load(tmp_path / "job" / "made.json") == tracks
+    (tmp_path / "job").rename(tmp_path / "moved")
+    assert made.load(tmp_path / "moved" / "made.json")[1].path == str(tmp_path / "moved" / "clean.mka")
     assert made.load(tmp_path / "none.json") == []
     (tmp_path / "made.json").write_text('[{"kind": "subtitle"}]')
     with pytest.raises(JobError, match="delete it"):

@@ -81,6 +81,10 @@ def restore(
     ] = "",
     speech_model: Annotated[str, typer.Option(help="Which recogniser hears; see transcribe.")] = "base",
     language: Annotated[str, typer.Option(help="The language spoken, such as en; found out if not given.")] = "",
+    speakers: Annotated[
+        bool, typer.Option("--speakers", help="With --subtitles: who says each line; see transcribe.")
+    ] = False,
+    names: Annotated[str, typer.Option(help="Of the people found: 1=Hildy, 2=Walter; see transcribe.")] = "",
     sound: Annotated[
         str, typer.Option(help="Clean the sound, too: clicks,hum,hiss,level, each with =0 to =1. Its own stays second.")
     ] = "",
@@ -125,7 +129,8 @@ def restore(
     )
     speech = None
     if subtitles or sound:
-        speech = SpeechSettings(subtitles, Hearing(speech_model, language), sound=parse(sound))
+        hearing = Hearing(speech_model, language)
+        speech = SpeechSettings(subtitles, hearing, sound=parse(sound), speakers=speakers or bool(names), names=names)
     with text_progress() as progress:
         done = restore_film(
             source,

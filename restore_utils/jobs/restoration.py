@@ -238,6 +238,7 @@ def _speech(job: Job, settings: SpeechSettings | None, progress: Progress | None
         job.clip.path, job.folder / "speech", settings, cuts=cuts, rate=job.clip.video.rate, progress=progress
     )
     remember(place, added.made)
+    job.mirror.put(place, *(file for file in (job.folder / "speech").iterdir() if file.is_file()))
     return added
 
 

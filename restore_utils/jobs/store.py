@@ -33,7 +33,7 @@ from restore_utils.progress import Progress
 
 log = logging.getLogger("restore_utils")
 
-COPIED = ("job.json", "analysis.npz", "states/*", "segments/*", "source/**/*")
+COPIED = ("job.json", "analysis.npz", "states/*", "segments/*", "source/**/*", "made.json", "speech/*")
 """What of a job its mirror holds."""
 
 _STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int, "stream": int}

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -64,7 +64,13 @@ class MadeTrack:
 
 
 def save(path: Path, made: Sequence[MadeTrack]) -> None:
-    """Remember tracks beside a job, so that joining it again has them."""
+    """Remember tracks in a job's folder, so that joining it again has them; sound that lies in it moves with it."""
+    here = path.parent.resolve()
+    inside = [track.path and Path(track.path).resolve().is_relative_to(here) for track in made]
+    made = [
+        replace(track, path=str(Path(track.path).resolve().relative_to(here))) if near else track
+        for track, near in zip(made, inside)
+    ]
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps([asdict(track) for track in made], ensure_ascii=False, indent=1), encoding="utf-8")
     os.replace(part, path)
@@ -81,7 +87,14 @@ def load(path: Path) -> list[MadeTrack]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return [
-            MadeTrack(**item | {"captions": tuple(Caption(**caption) for caption in item["captions"])}) for item in data
+            MadeTrack(
+                **item
+                | {
+                    "captions": tuple(Caption(**caption) for caption in item["captions"]),
+                    "path": str(path.parent.resolve() / item["path"]) if item["path"] else "",
+                }
+            )
+            for item in data
         ]
     except (ValueError, TypeError, KeyError) as error:
         raise JobError(f"{path} is damaged ({error}): delete it and run the same line again") from None

@@ -22,8 +22,9 @@ ON = 0.4
 _OFF = 0.25
 _SHORTEST_S = 0.16  # of speech; less is a click
 _PAUSE_S = 0.5
-_PAD_S = 0.2
-_LONGEST_PIECE_S = 28.0
+PAD_S = 0.2
+"""Seconds that are added to speech on both sides, so that no breath of it is lost."""
+LONGEST_PIECE_S = 28.0
 """Whisper hears 30 s at a time; more would be cut by it anywhere."""
 
 
@@ -116,11 +117,11 @@ def _spans(likely: np.ndarray, total_s: float) -> list[Span]:
     for k, (start, stop) in enumerate(raw):
         before = (start - raw[k - 1][1]) / 2 if k else start
         after = (raw[k + 1][0] - stop) / 2 if k + 1 < len(raw) else total_s - stop
-        spans.append(Span(start - min(_PAD_S, before), min(total_s, stop + max(0.0, min(_PAD_S, after)))))
+        spans.append(Span(start - min(PAD_S, before), min(total_s, stop + max(0.0, min(PAD_S, after)))))
     return spans
 
 
-def pieces(spans: Sequence[Span], longest_s: float = _LONGEST_PIECE_S, most_silence_s: float = 2.0) -> list[list[Span]]:
+def pieces(spans: Sequence[Span], longest_s: float = LONGEST_PIECE_S, most_silence_s: float = 2.0) -> list[list[Span]]:
     """Speech in groups that are recognised together: up to 28 s from the first to the last, cut in the longest pauses.
 
     A stretch that is longer than that by itself is cut in equal parts. Groups do not depend on what comes after the

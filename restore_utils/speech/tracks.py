@@ -14,6 +14,7 @@ from restore_utils.speech import formats
 from restore_utils.speech.cleaning import Cleaned, Cleaning, clean
 from restore_utils.speech.cues import Cue, Rules, make_cues
 from restore_utils.speech.formats import labelled
+from restore_utils.speech.gallery import rename, speakers_of
 from restore_utils.speech.hearing import Hearing, transcribe
 from restore_utils.speech.language import long_code
 from restore_utils.speech.sound import choose_track, tracks, zero_time
@@ -31,6 +32,10 @@ class SpeechSettings:
     hearing: Hearing = field(default_factory=Hearing)
     rules: Rules = field(default_factory=Rules)
     sound: Cleaning = field(default_factory=Cleaning)
+    speakers: bool = False
+    """Whether it is found out who says each line; faces and voices stay in the job's folder on this machine."""
+    names: str = ""
+    """Of the people found; see gallery.rename."""
 
     def __bool__(self) -> bool:
         return bool(self.subtitles or self.sound)
@@ -43,6 +48,7 @@ class SpeechSettings:
             "--speech-model": self.hearing.model if self.hearing.model != default.model else None,
             "--language": self.hearing.language or None,
             "--sound": str(self.sound) if self.sound else None,
+            "--names": self.names or None,
         }
 
     def check(self) -> None:
@@ -122,6 +128,11 @@ def make_tracks(
             messages += transcript.messages
         else:
             transcript, found = formats.read(Path(settings.subtitles)), formats.cues_of(Path(settings.subtitles))
+        if settings.speakers and transcript.passages:
+            transcript = rename(speakers_of(source, transcript, work, cuts=cuts, progress=progress), settings.names)
+            transcript.save(work / "transcript.json")
+            messages += transcript.messages[-1:]
+            found = None
         rules = Rules(**{**vars(settings.rules), "cuts": tuple(cuts), "rate": float(rate)})
         cues = make_cues(transcript.passages, rules) if found is None else found
         if cues:
