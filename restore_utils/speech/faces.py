@@ -20,7 +20,7 @@ from restore_utils.media.inspect import packets, probe
 from restore_utils.media.read import upright
 from restore_utils.restorers.weights import WeightFile, find, verify
 from restore_utils.speech.activity import Span
-from restore_utils.speech.lips import RATE, SIDE, look
+from restore_utils.speech.lips import RATE, SIDE, look, mouth_motion
 from restore_utils.speech.sound import zero_time
 
 _WEIGHTS = WeightFile(
@@ -51,6 +51,8 @@ class Face:
     sureness: float = 0.0
     lines: int = 0
     """Of the picture that the boxes are in."""
+    motion: np.ndarray | None = None
+    """float32 (T,), see lips.mouth_motion."""
     grainy: bool = False
     """Whether the pictures were softened for the look at the lips, which grain hides."""
 
@@ -223,6 +225,7 @@ def _face(trail: _Trail, first: int, frames: Sequence[np.ndarray]) -> Face:
         np.ascontiguousarray(portrait[..., ::-1]),
         float(np.mean(trail.sureness)),
         image.shape[0],
+        mouth_motion(pictures),
         grainy,
     )
 

@@ -37,8 +37,9 @@ _LOOK_SHARE = 0.25  # of how alike faces are, in that
 _LOOKS_ALIKE, _LOOKS_SAME = 0.65, 0.93
 _OTHER_VOICE = 0.6  # below, a voice is not that of the person whose face it is
 _KNOWN, _AHEAD = 0.76, 0.05  # of a voice without a face: how near a person's it is, and how much nearer than all others
-_OFFSETS = tuple(range(-25, 26, 5))  # frames at which lips and sound are tried against each other
-_OFFSET_GAIN = 0.5  # of the mean score, to believe that they are not in step
+_FURTHEST = 25  # frames by which lips and sound are tried against each other
+_IN_STEP, _STEP_GAIN = 0.4, 0.25  # correlation of the two where they are in step, and above that without an offset
+_NOTICED = 4  # frames, 0.16 s
 _FEWEST_FOR_OFFSET = 3
 UNSURE = "unsure who says it"
 
@@ -130,7 +131,7 @@ def find_speakers(
     turns = []
     for passage, found in zip(passages, seen):
         judged = [(face, _judge(face, hear, offset)) for face in found]
-        turns += _turns(passage, judged, hear)
+        turns += _turns(passage, judged, hear, offset)
     people = _people(turns)
     messages = [f"{len(people)} people speak; {sum(t.person is None for t in turns)} of {len(turns)} lines are unsure"]
     if offset:
@@ -146,18 +147,43 @@ def _judge(face: Face, hear: Callable[[float, float], np.ndarray], offset: int) 
 def _offset(
     passages: Sequence[Passage], seen: Sequence[Sequence[Face]], hear: Callable[[float, float], np.ndarray]
 ) -> int:
-    """Frames by which the sound is late: where the best lips of some twenty lines fit it best; 0 where unclear."""
-    chosen = [found for found in seen if found]
+    """Frames by which the sound is later than the lips: where loudness follows the mouths of some twenty lines best.
+
+    0 where that is unclear, or less than is noticed.
+    """
+    chosen = [max(found, key=lambda face: float(face.motion.mean())) for found in seen if found]
+    chosen = [face for face in chosen if face.motion is not None and len(face.motion) >= RATE // 2]
     chosen = chosen[:: max(1, len(chosen) // 20)]
-    if len(chosen) < _FEWEST_FOR_OFFSET or chosen[0][0].seen.shape[1] == 1:
+    if len(chosen) < _FEWEST_FOR_OFFSET:
         return 0
-    worth = [np.mean([max(float(_judge(f, hear, o).mean()) for f in found) for found in chosen]) for o in _OFFSETS]
+    worth = np.mean([_in_step(face, hear) for face in chosen], axis=0)
     best = int(np.argmax(worth))
-    return _OFFSETS[best] if worth[best] > worth[_OFFSETS.index(0)] + _OFFSET_GAIN and worth[best] > 0 else 0
+    offset = best - _FURTHEST
+    sure = worth[best] >= _IN_STEP and worth[best] >= worth[_FURTHEST] + _STEP_GAIN
+    return offset if sure and abs(offset) >= _NOTICED else 0
+
+
+def _in_step(face: Face, hear: Callable[[float, float], np.ndarray]) -> np.ndarray:
+    """Correlation of a mouth's motion with the loudness at every offset, (2 x _FURTHEST + 1,)."""
+    count, hop = len(face.motion), SOUND_RATE // RATE
+    around = hear((face.first - _FURTHEST) / RATE, (face.stop + _FURTHEST) / RATE)
+    around = np.pad(around, (0, max(0, (count + 2 * _FURTHEST) * hop - len(around))))
+    frames = around[: (count + 2 * _FURTHEST) * hop].reshape(-1, hop).astype(np.float64)
+    loud = np.log((frames**2).mean(1) + 1e-7)
+    moved = face.motion - face.motion.mean()
+    out = []
+    for at in range(2 * _FURTHEST + 1):
+        part = loud[at : at + count] - loud[at : at + count].mean()
+        size = np.sqrt((part @ part) * (moved @ moved))
+        out.append(float(part @ moved / size) if size > 1e-6 else 0.0)
+    return np.array(out)
 
 
 def _turns(
-    passage: Passage, judged: Sequence[tuple[Face, np.ndarray]], hear: Callable[[float, float], np.ndarray]
+    passage: Passage,
+    judged: Sequence[tuple[Face, np.ndarray]],
+    hear: Callable[[float, float], np.ndarray],
+    offset: int = 0,
 ) -> list[Turn]:
     """Cut a passage where another one speaks: the likeliest course through its words (Viterbi, 1967)."""
     words = passage.words
@@ -165,7 +191,7 @@ def _turns(
     lengths = np.array([max(0.08, word.stop - word.start) for word in words])
     for k, (face, values) in enumerate(judged):
         for n, word in enumerate(words):
-            a, b = round(word.start * RATE) - face.first, round(word.stop * RATE) - face.first
+            a, b = (round(time * RATE) - offset - face.first for time in (word.start, word.stop))
             part = values[max(0, a) : max(0, b) + 1]
             says[n, k] = np.clip(part.mean(), -2.0, 2.0) if len(part) and b >= 0 else -2.0
     best, back = says[0] * lengths[0], []

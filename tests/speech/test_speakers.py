@@ -35,7 +35,8 @@ def apart(count: int) -> list[np.ndarray]:
 
 
 def face(first: int, picture: np.ndarray, length: int = 50) -> Face:
-    return Face(first, np.zeros((length, 1), np.float32), np.zeros((length, 4), np.float32), picture, 0.9, 540)
+    motion = np.zeros(length, np.float32)
+    return Face(first, motion[:, None], np.zeros((length, 4), np.float32), picture, 0.9, 540, motion)
 
 
 def portrait(number: int) -> np.ndarray:
@@ -105,6 +106,23 @@ def test_a_passage_is_cut_where_another_one_speaks():
     (both,) = speakers._turns(passage, close, lambda start, stop: np.zeros(1000, np.float32))
     assert both.face is None
     assert both.note
+
+
+@pytest.mark.parametrize("late", [-10, 0, 12])
+def test_sound_that_is_not_in_step_with_the_lips_is_measured(late):
+    loud = np.repeat(np.random.default_rng(5).random(400), 640)
+    sound = np.random.default_rng(6).normal(0, 0.2, len(loud)) * loud
+
+    def hear(start: float, stop: float) -> np.ndarray:
+        at = np.arange(round(start * 16000), round(stop * 16000)) - late * 640
+        return np.where((at >= 0) & (at < len(sound)), sound[np.clip(at, 0, len(sound) - 1)], 0).astype(np.float32)
+
+    shown = []
+    for first in (60, 130, 200, 270):
+        shown.append(face(first, portrait(first)))
+        shown[-1].motion = np.log(loud[first * 640 : (first + 50) * 640 : 640] ** 2 + 1e-3).astype(np.float32)
+    assert speakers._offset([], [[one] for one in shown], hear) == late
+    assert speakers._offset([], [[one] for one in shown[:2]], hear) == 0, "two lines are too few"
 
 
 def test_portraits_are_alike_whatever_the_light():
