@@ -1,4 +1,5 @@
 # make demo    restore a damaged clip that is made on the spot, offline
+# make notebook                                 JupyterLab with the notebooks; what they make lies beside them
 # make test    lint, tests, notebooks
 # make test-browser, make test-colab            a notebook clicked through in a browser; all of them with Colab's packages
 # make test-wheel                               the installed package, in an environment of its own: version, demo
@@ -14,8 +15,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
+LAB := $(VENV)/.lab
 
-.PHONY: demo test test-browser test-colab test-wheel docs lint format setup clean train-film badges
+.PHONY: demo notebook test test-browser test-colab test-wheel docs lint format setup clean train-film badges
+
+# PORT=8890 chooses another port; without a screen, LAB_ARGS="--no-browser --ip=0.0.0.0" serves it to others.
+notebook: $(LAB)
+	cd notebooks && ../$(BIN)/python -m jupyterlab --port=$(or $(PORT),8888) $(LAB_ARGS)
 
 demo: $(READY)
 	$(BIN)/python -m restore_utils.demo out/demo
@@ -79,6 +85,10 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -c 'import cv2' 2>/dev/null || { $(BIN)/python -m pip uninstall -q -y opencv-python \
 	  && $(BIN)/python -m pip install -q $(PIP_ARGS) --force-reinstall --no-deps opencv-python-headless; }
 	@touch $(READY)
+
+$(LAB): $(READY)
+	$(BIN)/python -m pip install -q $(PIP_ARGS) 'jupyterlab>=4.2'
+	@touch $(LAB)
 
 $(BROWSER): $(READY)
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -e '.[browser]'

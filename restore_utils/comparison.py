@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,7 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from restore_utils.errors import OptionError
+from restore_utils.errors import OptionError, OutputError
+from restore_utils.files.scratch import scratch
 from restore_utils.media.clip import Clip, Colour, Video
 from restore_utils.media.inspect import probe
 from restore_utils.media.mux import check_output, join
@@ -39,6 +39,7 @@ def compare(
     seconds: Fraction | float | None = None,
     offset: Fraction | float = 0,
     labels: tuple[str, str] = ("before", "after"),
+    force: bool = True,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> list[str]:
     """Make a film that shows two films at once, frame by frame at the same times, with the sound of the second.
@@ -53,6 +54,7 @@ def compare(
         seconds: how long it is at most; None for all (10 in a preview).
         offset: seconds in `before` of what `after` shows at 0, where it was restored from a later part only.
         labels: written on the two pictures; empty for none.
+        force: write over what is at OUT.
         progress: told how many frames are done, and of how many if that is known.
 
     Returns:
@@ -71,13 +73,15 @@ def compare(
     encoding = Encoding("h264", crf=18, preset="veryfast")
     for clip in clips:
         check_output(out, clip, encoding)
+    if out.exists() and not force:
+        raise OutputError(f"{out} is there already: choose another name, or write over it with --force")
     if mode == "preview":
         seconds = min(seconds or PREVIEW_SECONDS, PREVIEW_SECONDS)
     first = clips[1].video.start + _exact(start)
     stop = None if seconds is None else first + _exact(seconds)
     canvas = _Canvas.of(clips[0].video, clips[1].video, mode, labels)
-    with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".compare-") as folder:
-        segment = Path(folder) / "segment"
+    with scratch(out, "compare") as folder:
+        segment = folder / "segment"
         shown = replace(clips[1].video, pixel_format="yuv420p", bit_depth=8, sample_aspect=Fraction(1), colour=_COLOUR)
         with (
             Reader(clips[0]) as left,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +20,7 @@ from PIL import Image
 from restore_utils.cli import main as cli
 from restore_utils.core.adapters import per_frame
 from restore_utils.errors import OptionError
+from restore_utils.jobs.line import program
 from restore_utils.jobs.settings import settings_for
 from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
@@ -413,3 +420,64 @@ def test_the_picture_of_a_film_can_be_chosen(run, tmp_path):
     assert probe(tmp_path / "other.mkv").video.width == 64
     assert run("assemble", "other.mkv.job", "again.mkv")[0] == 0
     assert run("restore", film, "none.mkv", "--stream", "9")[0] == 2
+
+
+def test_several_models_on_one_frame(run, film, tmp_path):
+    words = ["compare", film, "both.png", "--models", "median", "--models", "deflicker + median", "--at", "0.2"]
+    assert run(*words)[0] == 0
+    picture = Image.open(tmp_path / "both.png")
+    assert picture.size[0] >= 2 * 64
+    assert picture.size[1] >= 2 * 48
+    for again, part in ((words, "--force"), (["compare", film, "both.avi", "--models", "copy"], "choose .png or .jpg")):
+        code, _, said = run(*again)
+        assert code == 2
+        assert part in said[-1]
+    assert run("compare", film, "out.mkv")[0] == 2
+
+
+def test_what_a_kill_left_of_a_comparison_goes(run, film, tmp_path):
+    (tmp_path / ".both.mp4.compare").mkdir()
+    (tmp_path / ".both.mp4.compare" / "segment.part").write_text("half")
+    assert run("compare", film, film, "both.mp4")[0] == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["both.mp4"]
+    assert run("compare", film, film, "both.mp4")[0] == 2
+    assert run("compare", film, film, "both.mp4", "--force")[0] == 0
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_a_still_becomes_a_still(run, tmp_path, suffix):
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(cv2.GaussianBlur(picture, (0, 0), 4)).save(tmp_path / f"photo{suffix}")
+    code, _, said = run("restore", f"photo{suffix}", f"restored{suffix}", "--model", "copy")
+    assert code == 0, said
+    before, after = (np.asarray(Image.open(tmp_path / f"{name}{suffix}")) for name in ("photo", "restored"))
+    assert np.abs(before.astype(int) - after).mean() <= (1.5 if suffix == ".jpg" else 0), "JPEG is coded again"
+    assert run("restore", f"photo{suffix}", "film.mkv", "--model", "copy")[0] == 0
+    code, _, said = run("restore", f"photo{suffix}", f"again{suffix}", "--model", "copy", "--codec", "h264")
+    assert code == 2
+
+
+def test_a_film_does_not_become_a_still(run, film, tmp_path):
+    code, _, said = run("restore", film, "out.png", "--model", "copy")
+    assert code == 2
+    assert "out.png is one picture, film.mkv has more" in said[-1]
+
+
+def test_the_line_of_a_report_works_when_it_is_pasted(run, film, tmp_path):
+    run("restore", film, "out.mkv", "--model", "median", "--codec", "ffv1", "--stop", "0.3")
+    page = html.unescape((tmp_path / "out.mkv.html").read_text())
+    line = re.search(r"<pre[^>]*>([^<]*restore_utils restore[^<]*)</pre>", page)[1].strip()
+    assert line.startswith(shlex.quote(sys.executable)) or line.startswith("python ")
+    environment = {**os.environ, "PYTHONPATH": str(Path(films.__file__).parents[1])}
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "out.mkv is ready" in done.stderr
+
+
+def test_the_program_is_named_as_it_was_started(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["/usr/bin/restore-utils"])
+    assert program() == ["/usr/bin/restore-utils"] or program() == ["restore-utils"]
+    monkeypatch.setattr("sys.argv", ["restore_utils/__main__.py"])
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv" / "bin" / "python"))
+    assert program() == [".venv/bin/python", "-m", "restore_utils"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from restore_utils import damage
-from restore_utils.damage import recipes
+from restore_utils.damage import recipes, whole
 from restore_utils.damage.overlay import overlay_frames, softlight
 from restore_utils.damage.whole import degrade
 from restore_utils.errors import DiskFullError, OptionError, OutputError, SourceError
@@ -187,3 +187,49 @@ def test_what_cannot_be_leaves_nothing(film, tmp_path, monkeypatch):
         degrade(film, out, "dust")
     assert not out.exists()
     assert [p.name for p in tmp_path.iterdir()] == ["song.txt"]
+
+
+@pytest.mark.parametrize("recipe", ["dust", "heavy"])
+def test_stopped_it_resumes_and_makes_the_same_film(tmp_path, monkeypatch, recipe):
+    source = films.shots(tmp_path / "film.mkv", lengths=(14, 10), size=(64, 48))
+    monkeypatch.setattr(whole, "PIECE", 6)
+    whole.degrade(source, tmp_path / "whole.mkv", recipe, seed=3, encoding=Encoding("ffv1"))
+
+    def stops(done: int, _total: int | None) -> None:
+        if done == 15:
+            raise KeyboardInterrupt
+
+    out, scratch = tmp_path / "out.mkv", tmp_path / ".out.mkv.degrade"
+    with pytest.raises(KeyboardInterrupt):
+        whole.degrade(source, out, recipe, seed=3, encoding=Encoding("ffv1"), progress=stops)
+    assert not out.exists()
+    kept = {p.name: p.stat().st_mtime_ns for p in scratch.glob("*.piece")}
+    assert list(kept) == ["00000000-00000006.piece", "00000006-00000012.piece"] or len(kept) == 2
+    written = []
+    monkeypatch.setattr(whole.Writer, "write", _counted(whole.Writer.write, written))
+    whole.degrade(source, out, recipe, seed=3, encoding=Encoding("ffv1"))
+    assert min(written) == 12, "what was finished is made again"
+    assert not scratch.exists()
+    with Reader(probe(tmp_path / "whole.mkv")) as one, Reader(probe(out)) as other:
+        for a, b in zip(one, other, strict=True):
+            assert [bytes(p) for p in a.planes.planes] == [bytes(p) for p in b.planes.planes]
+
+
+def _counted(write, written: list[int]):
+    def counting(self, frame, *rest):
+        written.append(frame.n)
+        return write(self, frame, *rest)
+
+    return counting
+
+
+def test_pieces_of_other_settings_are_not_taken(tmp_path):
+    source = films.shots(tmp_path / "film.mkv", lengths=(8,), size=(64, 48))
+    scratch = tmp_path / ".out.mkv.degrade"
+    scratch.mkdir()
+    (scratch / "key").write_text("another")
+    (scratch / "00000000-00000008.piece").write_text("no film")
+    whole.degrade(source, tmp_path / "out.mkv", "dust")
+    assert not scratch.exists()
+    with pytest.raises(OutputError, match="is there already"):
+        whole.degrade(source, tmp_path / "out.mkv", "dust", force=False)

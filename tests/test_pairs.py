@@ -1,8 +1,10 @@
 """Training sets: parted by scene, made again bit for bit, verified, resumed, and read without PyAV."""
 
 import errno
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -236,3 +238,34 @@ def test_sets_are_read_without_pyav(clips, tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False
     )
     assert "torch.Size([5, 3, 48, 64])" in done.stdout, done.stderr
+
+
+def test_two_at_once_in_one_folder_are_kept_apart(tmp_path):
+    from restore_utils.files.lock import lock
+
+    (tmp_path / "set").mkdir()
+    with lock(tmp_path / "set"), pytest.raises(JobError, match="another run is at work"):
+        make_pairs([tmp_path], tmp_path / "set", count=2, workers=1)
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    """The parent is killed, which it cannot tell its workers."""
+    code = (
+        "import multiprocessing, os, sys, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from restore_utils.pairs import work\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context('spawn')\n"
+        "    pool = ProcessPoolExecutor(1, mp_context=context, initializer=work.one_thread)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(Path(manifest.__file__).parents[2])}
+    done = subprocess.run([sys.executable, tmp_path / "parent.py"], capture_output=True, text=True, env=environment)
+    worker = int(done.stdout)
+    for _ in range(200):
+        if not Path(f"/proc/{worker}").exists() or "State:\tZ" in Path(f"/proc/{worker}/status").read_text():
+            return
+        time.sleep(0.1)
+    raise AssertionError("the worker lives on")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from restore_utils.cli.app import app, print_line, say
+from restore_utils.cli.app import Force, app, print_line, say
+from restore_utils.jobs.line import program
 from restore_utils.train import KINDS, learn_kind
 
 
@@ -21,6 +23,7 @@ def degrade(
     seed: Annotated[int, typer.Option(help="Same seed, same damage.")] = 0,
     strength: Annotated[float, typer.Option(help="1 = as the recipe says.")] = 1.0,
     overlay: Annotated[Path | None, typer.Option(help="A film of grain or dust for the recipe star-wars.")] = None,
+    force: Force = False,
     stream: Annotated[int | None, typer.Option(help="Number of the picture's stream, where there are several.")] = None,
 ) -> None:
     """Ruin a clean film in the way film is ruined."""
@@ -35,6 +38,7 @@ def degrade(
             seed=seed,
             strength=strength,
             overlay=overlay,
+            force=force,
             stream=stream,
             progress=partial(progress, "degrade"),
         ):
@@ -111,7 +115,7 @@ def train(
                 f"--kind {kind} takes --minutes, --preset, --device and --seed: leave the rest out"
             )
         weights = learn_kind(kind, pairs, out, minutes=minutes, preset=preset, device=device, seed=seed)
-        say(f"{weights} is ready: restore CLIP OUT --model {weights}")
+        say(f"{weights} is ready: {shlex.join(program())} restore CLIP OUT --model {shlex.quote(str(weights))}")
         return
     if find_rate and (rate != 1 or mirror or not gan):
         raise typer.BadParameter(
@@ -129,4 +133,4 @@ def train(
         print_line(f"{found:.2g}")
         say(f"{plot} shows the loss over the rate")
     else:
-        say(f"{weights} is ready: restore CLIP OUT --model {weights}")
+        say(f"{weights} is ready: {shlex.join(program())} restore CLIP OUT --model {shlex.quote(str(weights))}")

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from restore_utils.cli.app import app, out_console, print_line, say
+from restore_utils.cli.app import Force, app, out_console, print_line, say
 
 
 class Mode(StrEnum):
@@ -79,18 +79,35 @@ def _written(value: bool | int | float | str) -> str:
 
 @app.command()
 def compare(
-    before: Path,
-    after: Path,
-    out: Path,
+    films: Annotated[
+        list[Path],
+        typer.Argument(metavar="BEFORE AFTER OUT", help="With --models: FILM OUT."),
+    ],
     mode: Annotated[Mode, typer.Option(help="How the two are put together.")] = Mode.side_by_side,
     seconds: Annotated[float | None, typer.Option(help="Length of a preview; 10 at most.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|FILE", help="One frame by each of these, in OUT.jpg or .png."),
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="Time of that frame; that with most dirt if not given.")] = None,
+    force: Force = False,
 ) -> None:
-    """Put two films beside each other, with a moving wipe, or as a short preview."""
-    from restore_utils.comparison import compare as put_together
+    """Put two films beside each other, with a moving wipe, or as a short preview; or several models on one frame."""
     from restore_utils.progress import text_progress
 
+    if len(films) != (2 if models else 3):
+        raise typer.BadParameter("compare needs BEFORE AFTER OUT, or with --models: FILM OUT")
+    *sources, out = films
     with text_progress() as progress:
-        put_together(before, after, out, mode=mode.value, seconds=seconds, progress=partial(progress, "compare"))
+        if models:
+            from restore_utils.jobs.beside import compare_models
+
+            compare_models(sources[0], models, out, at=at, force=force, progress=progress)
+        else:
+            from restore_utils.comparison import compare as put_together
+
+            told = partial(progress, "compare")
+            put_together(*sources, out, mode=mode.value, seconds=seconds, force=force, progress=told)
     say(f"{out} is ready")
 
 

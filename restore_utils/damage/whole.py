@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,14 +24,19 @@ from restore_utils.damage.fault import FAULTS
 from restore_utils.damage.faults import paint
 from restore_utils.damage.overlay import overlay_frames, softlight
 from restore_utils.errors import OutputError
-from restore_utils.media.clip import Colour
+from restore_utils.files.sample import sample
+from restore_utils.files.scratch import scratch
+from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import from_rgb
 from restore_utils.media.inspect import probe
 from restore_utils.media.mux import check_output, join
 from restore_utils.media.planes import Layout, arrays, layout, new_frame
 from restore_utils.media.read import Frame, Reader
 from restore_utils.media.write import Encoding, Writer, writing
+from restore_utils.version import __version__
 
+PIECE = 240
+"""Frames after which a piece is finished: a kill costs one at most."""
 _ENDLESS = 10**9  # frames: a plan does not grow with its length
 _BATCH_BYTES = 16e6  # of float frames damaged at a time: what fits caches and is reused, not mapped anew
 _LOCAL = ("film", "gate")  # stages that only paint
@@ -48,9 +53,12 @@ def degrade(
     encoding: Encoding | None = None,
     stream: int | None = None,
     device: str = "cpu",
+    force: bool = True,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> list[str]:
     """Ruins a clean film in the way film is ruined. Memory does not grow with its length.
+
+    Stopped or killed, it resumes when it is called again with the same arguments.
 
     Where a fault changes nothing the source's own samples are written. The same film, recipe, seed and device give the
     same frames, bit for bit, on one machine.
@@ -62,6 +70,7 @@ def degrade(
         overlay: a clip of grain or dust that is negated and blended over the film with softlight, in the place of the
             overlay that a recipe makes itself; any size, rate and length.
         encoding: of the result; h264 at its default quality when left out.
+        force: write over what is at OUT.
         stream: number of the picture's stream, in a film that holds several.
         progress: called with (frames done, frames in all or None).
 
@@ -76,6 +85,8 @@ def degrade(
     encoding = encoding or Encoding()
     chosen = recipe if isinstance(recipe, recipes.Recipe) else recipes.load(recipe)
     check_output(out, source, encoding)
+    if out.exists() and not force:
+        raise OutputError(f"{out} is there already: choose another name, or write over it with --force")
     if overlay is not None:
         if out.exists() and Path(overlay).exists() and out.samefile(overlay):
             raise OutputError(f"{out} is the overlay itself: choose another name for the result")
@@ -88,22 +99,79 @@ def degrade(
         plan = replace(plan, faults=tuple(p for p in plan.faults if p.name != "overlay"))
     painted = lights is None and all(FAULTS[p.name].stage in _LOCAL for p in plan.faults)
     total = source.video.frames
-    with writing(out), tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent) as folder:
-        segment = Path(folder) / "segment"
+    key = repr((sample(source.path), stream, chosen, seed, strength, overlay and sample(Path(overlay))))
+    key = hashlib.sha256(repr((key, encoding, device, __version__)).encode()).hexdigest()
+    with writing(out), scratch(out, "degrade", key) as folder:
+        finished = _finished(folder)
+        begin = finished[-1][1] if finished else 0
+        # What a codec or a running overlay does to a frame depends on all frames before it.
+        needed = 0 if plan.at("codec") or lights is not None else max(0, begin - plan.lead)
         with (
             Reader(source) as reader,
-            Writer(segment, source, encoding, *size) as writer,
-            prefetch(reader if painted else ((frame, frame.rgb()) for frame in reader), depth=4) as frames,
+            prefetch(_wanted(reader, needed, painted), depth=4) as frames,
+            _Pieces(folder, source, encoding, size) as pieces,
         ):
             made = _painted(frames, plan) if painted else _coded(_ruined(frames, plan, lights, device), plan)
-            for n, (frame, rgb, mask) in enumerate(made):
-                writer.write(frame, rgb, mask)
+            for frame, rgb, mask in made:
+                if frame.n >= begin:
+                    pieces.write(frame, rgb, mask)
                 if progress:
-                    progress(n + 1, total)
-        messages = [*source.messages, *reader.messages, *writer.messages]
+                    progress(frame.n + 1, total)
+        messages = [*source.messages, *reader.messages, *pieces.messages]
         index = reader.index()
-        messages += join([segment], source, out, end=index.end * index.time_base)
+        messages += join([place for *_, place in _finished(folder)], source, out, end=index.end * index.time_base)
     return list(dict.fromkeys(messages))
+
+
+def _finished(folder: Path) -> list[tuple[int, int, Path]]:
+    """First frame, stop and file of the pieces that are there, from the first of the film on and without gaps."""
+    found = sorted((int(p.stem.split("-")[0]), int(p.stem.split("-")[1]), p) for p in folder.glob("*-*.piece"))
+    whole = []
+    for first, stop, place in found:
+        if first == (whole[-1][1] if whole else 0):
+            whole.append((first, stop, place))
+    return whole
+
+
+def _wanted(reader: Reader, needed: int, painted: bool) -> Iterator:
+    """Frames from `needed` on, with their pictures where these are changed and not painted on alone."""
+    for frame in reader:
+        if frame.n >= needed:
+            yield frame if painted else (frame, frame.rgb())
+
+
+class _Pieces:
+    """Writes frames into pieces of PIECE frames, each under its name when it is whole."""
+
+    def __init__(self, folder: Path, source: Clip, encoding: Encoding, size: tuple[int, int]) -> None:
+        self.folder, self.source, self.encoding, self.size = folder, source, encoding, size
+        self.messages: list[str] = []
+        self.writer: Writer | None = None
+        self.first = 0
+
+    def __enter__(self) -> _Pieces:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is None:
+            self._finish()
+        elif self.writer:
+            self.writer.abort()
+
+    def write(self, frame: Frame, rgb: np.ndarray | None, mask: np.ndarray | None) -> None:
+        if self.writer is None:
+            self.first = frame.n
+            self.writer = Writer(self.folder / "piece", self.source, self.encoding, *self.size)
+        self.writer.write(frame, rgb, mask)
+        if self.writer.frames == PIECE:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self.writer:
+            self.writer.close()
+            self.messages += self.writer.messages
+            self.writer.path.rename(self.folder / f"{self.first:08}-{self.first + self.writer.frames:08}.piece")
+            self.writer = None
 
 
 def _lights(plan: damage.Plan, overlay: str | Path, size: tuple[int, int], rate, device: str):

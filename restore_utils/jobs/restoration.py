@@ -21,6 +21,7 @@ from restore_utils.errors import OutputError, RestoreError, told
 from restore_utils.files.mirror import Mirror
 from restore_utils.files.parts import check_name
 from restore_utils.jobs.job import Job, open_job
+from restore_utils.jobs.line import program
 from restore_utils.jobs.plan import Plan, frame_range, out_size, tell_pixel_aspect
 from restore_utils.jobs.settings import Settings, settings_for, time_text
 from restore_utils.jobs.store import COPIED, MADE, check_result, gone_if_empty, own_result, result_place
@@ -361,7 +362,7 @@ def _settings_facts(plan: Plan) -> dict[str, object]:
 def _command(source: str, done: Restoration, plan: Plan, speech: SpeechSettings | None = None) -> str:
     """The line that makes the result again, to the frame."""
     settings = plan.settings
-    line = ["python", "-m", "restore_utils", "restore", source, str(done.out), "--work", str(done.work)]
+    line = [*program(), "restore", source, str(done.out), "--work", str(done.work)]
     for spec in settings.models:
         line += ["--model", spec]
     words = {

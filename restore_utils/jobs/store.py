@@ -27,7 +27,7 @@ from restore_utils.jobs.changes import read_seal
 from restore_utils.jobs.settings import Settings
 from restore_utils.media.inspect import Clip, probe
 from restore_utils.media.made import load as made_tracks
-from restore_utils.media.mux import is_images, join
+from restore_utils.media.mux import is_images, is_still, join
 from restore_utils.media.write import finish
 from restore_utils.progress import Progress
 
@@ -260,7 +260,7 @@ def join_segments(
 
 def result_place(out: Path) -> Path:
     """The file that a result is, or the folder of its images."""
-    return out.parent if is_images(out) and out.suffix else out
+    return out.parent if is_images(out) and out.suffix and not is_still(out) else out
 
 
 def start_seconds(folder: Path) -> float:

@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from restore_utils.errors import OutputError, SourceError
+from restore_utils.files.parts import part_of
 from restore_utils.media import dpx, images
 from restore_utils.media.clip import Clip
 from restore_utils.media.convert import convert
@@ -26,8 +27,26 @@ _FIRST = 1  # as FFmpeg and most programs for scans count
 
 
 def is_images(out: Path) -> bool:
-    """Whether OUT names images: a folder (no suffix), or a pattern such as scans/frame_%05d.png."""
-    return not out.suffix or (_NUMBER.search(out.name) is not None and out.suffix.lower() not in _FILMS)
+    """Whether OUT names images: a folder (no suffix), a pattern such as scans/frame_%05d.png, or a single still."""
+    patterned = _NUMBER.search(out.name) is not None and out.suffix.lower() not in _FILMS
+    return not out.suffix or patterned or is_still(out)
+
+
+def is_still(out: Path) -> bool:
+    """Whether OUT names one picture, such as photograph.jpg."""
+    known = {end for ends in IMAGE_CODECS.values() for end in ends}
+    return out.suffix.lower() in known and not _NUMBER.search(out.name)
+
+
+def check_still(out: Path, codec: str, clip: Clip) -> None:
+    """Raise OutputError unless the picture can be written, and the source is one too."""
+    if clip.video.frames != 1:
+        raise OutputError(f"{out} is one picture, {clip.path.name} has more: give a folder, or a name such as film.mkv")
+    if out.suffix.lower() not in IMAGE_CODECS.get(codec, ()):
+        raise OutputError(f"{out}: {out.suffix} and the codec {codec} do not fit: choose {IMAGE_CODECS[codec][0]}")
+    parent = out.absolute().parent
+    if out.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OutputError(f"{out} cannot be written there: choose another place")
 
 
 def image_codec(out: Path) -> str:
@@ -56,10 +75,16 @@ def write_images(packets: Iterable[tuple[av.Packet, int]], out: Path, codec: str
 
     Args:
         packets: with the source's time of each; of a clip that is images itself, the number of the image.
-        out: a folder, whose files are named as the clip's images or else numbered from 1; or a pattern.
+        out: a folder, whose files are named as the clip's images or else numbered from 1; a pattern; or a single still.
         codec: one of IMAGE_CODECS.
         clip: the source.
     """
+    if is_still(out):
+        for packet, _ in packets:
+            part = part_of(out)
+            part.write_bytes(_file(bytes(packet), codec, clip, clip.images[0] if clip.images else None, 0))
+            os.replace(part, out)
+        return
     folder, pattern = _place(out, codec)
     part, old = (folder.with_name(folder.name + end) for end in (".part", ".old"))
     shutil.rmtree(part, ignore_errors=True)

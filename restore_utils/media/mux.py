@@ -27,7 +27,7 @@ from restore_utils.media.carriers import Span
 from restore_utils.media.clip import Clip
 from restore_utils.media.container import url
 from restore_utils.media.encoding import CODECS, IMAGE_CODECS, Encoding
-from restore_utils.media.image_folder import check_folder, is_images, write_images
+from restore_utils.media.image_folder import check_folder, check_still, is_images, is_still, write_images
 from restore_utils.media.made import MadeTrack, prefer, put_in
 from restore_utils.media.matroska import ROOM, write_picture
 from restore_utils.media.timecode import later
@@ -58,7 +58,10 @@ def check_output(out: str | Path, clip: Clip, encoding: Encoding) -> None:
         if encoding.codec not in IMAGE_CODECS:
             known = ", ".join(IMAGE_CODECS)
             raise OutputError(f"{out} is a folder of images: choose the codec {known}, or a name such as film.mkv")
-        check_folder(out, encoding.codec)
+        if is_still(out):
+            check_still(out, encoding.codec, clip)
+        else:
+            check_folder(out, encoding.codec)
         return
     if encoding.codec in IMAGE_CODECS:
         raise OutputError(f"{encoding.codec} makes images: give a folder, or a pattern such as frame_%05d.png")
@@ -390,7 +393,7 @@ def _images(
     packets = (pair for path, info in zip(segments, infos) for pair in _packets(path, info))
     with writing(out):
         write_images(packets, out, codec, clip)
-    messages = [f"images hold no times: read them at {infos[0].rate} frames per second"]
+    messages = [] if is_still(out) else [f"images hold no times: read them at {infos[0].rate} frames per second"]
     if carry and clip.tracks:
         messages.append(
             f"images hold no sound or subtitles: {len(clip.tracks)} tracks are left out; choose .mkv to keep them"

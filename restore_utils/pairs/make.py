@@ -16,7 +16,8 @@ import numpy as np
 
 from restore_utils.damage import recipes
 from restore_utils.damage.chance import check_seed
-from restore_utils.errors import JobError, OptionError, SourceError
+from restore_utils.errors import JobError, OptionError, OutputError, SourceError
+from restore_utils.files.lock import lock
 from restore_utils.pairs import manifest, work
 from restore_utils.pairs.choose import SPLITS, Item, draw, part
 from restore_utils.pairs.manifest import Settings
@@ -90,7 +91,11 @@ def make_pairs(
     settings = Settings(kind, str(recipe), check_seed(seed), count, size, lines, length, valid, against, strength)
     loaded = recipes.load(recipe)
     workers = workers or os.cpu_count() or 1
-    with _pool(workers) as pool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}; choose another folder") from error
+    with lock(folder), _pool(workers) as pool:
         surveys, messages, skipped = _surveys(_files(sources, folder), folder, settings, pool)
         candidates, said = part(surveys, valid, length, np.random.default_rng(seed))
         messages += said

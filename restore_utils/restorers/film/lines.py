@@ -44,7 +44,8 @@ class Path(NamedTuple):
 
 def evidence(grey: np.ndarray) -> Evidence:
     """Evidence of lines in a frame (H, W) float32 [0, 1], H a multiple of 16."""
-    scale = -(-grey.shape[1] // _WIDEST)
+    # A picture that is very wide and low is reduced less, so that a band of it is left.
+    scale = min(-(-grey.shape[1] // _WIDEST), max(1, grey.shape[0] // BAND))
     if scale > 1:
         grey = cv2.resize(grey, (grey.shape[1] // scale, grey.shape[0] // scale), interpolation=cv2.INTER_AREA)
     height, width = grey.shape[0] // BAND * BAND, grey.shape[1]
