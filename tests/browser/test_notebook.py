@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 
 import nbformat
 import numpy as np
@@ -16,7 +16,6 @@ from tests.browser.conftest import ROOT, drag_line, picture
 from tests.test_notebooks import settings_cell
 
 SECONDS = 600
-DONE = re.compile(r"\[\d+\]")  # the prompt of a cell that has run
 
 
 @pytest.fixture
@@ -31,10 +30,10 @@ def notebook(lab):
 
 
 def run(page, cell):
-    """Run one code cell with Shift+Enter, and wait until its number is there."""
-    cell.locator(".jp-InputPrompt").click()
-    page.keyboard.press("Shift+Enter")
-    expect(cell.locator(".jp-InputPrompt")).to_have_text(DONE, timeout=SECONDS * 1000)
+    """Run the cell that is chosen with the button of the toolbar, which chooses the next, and wait until it is done."""
+    page.locator('[data-command="notebook:run-cell-and-select-next"]').first.click()
+    expect(cell.locator(".jp-OutputArea-output").first).to_be_visible(timeout=SECONDS * 1000)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=SECONDS * 1000)
     errors = cell.locator(
         '[data-mime-type="application/vnd.jupyter.stderr"], .jp-RenderedText[data-mime-type*="error"]'
     )
@@ -49,30 +48,38 @@ def test_form_cells_and_sliders(notebook, page, keep):
     expect(cells.first).to_be_visible()
     expect(page.locator(".jp-Notebook")).to_contain_text("Restore a film")
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    assert cells.first.locator(".cm-content").count() == 0, "the code stands above the form"
+    page.locator(".jp-MarkdownCell").first.click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowDown")
     run(page, cells.nth(0))
+    expect(cells.nth(0)).to_contain_text("Runs on")
     run(page, cells.nth(1))
-    form = cells.nth(1).locator(".jp-OutputArea")
-    model = form.locator("input[list]")
+    form = cells.nth(1).locator(".jp-Cell-outputWrapper")
+    model = form.locator("input[list]").first
     expect(model).to_have_value("old-film")
     keep(page, "form")
 
     model.fill("median")
     model.press("Enter")
     expect(form).to_contain_text("model = 'median' is set")
-    handle = form.locator(".widget-slider .noUi-handle").first
-    readout = form.locator(".widget-slider .widget-readout").first
-    handle.scroll_into_view_if_needed()
-    box, track = handle.bounding_box(), form.locator(".widget-slider .noUi-base").first.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(track["x"] + track["width"] * 9 / 64, box["y"] + box["height"] / 2, steps=5)
-    page.mouse.up()
-    expect(readout).not_to_have_text("0")
-    factor = int(readout.inner_text())
-    expect(form).to_contain_text(f"render_factor = {factor} is set")
-
-    for n in range(2, 6):
-        run(page, cells.nth(n))
+    begin = form.get_by_placeholder("0:01:30")
+    begin.fill("soon")
+    begin.press("Enter")
+    expect(form).to_contain_text("'soon' is not a time")
+    form.get_by_role("button", name="Run", exact=True).click()
+    expect(form).to_contain_text("Mend what is marked first: From")
+    keep(page, "wrong")
+    begin.fill("")
+    begin.press("Enter")
+    form.get_by_text("More: ").click()
+    factor = form.locator("input[list]").nth(1)
+    factor.fill("9")
+    factor.press("Enter")
+    expect(form).to_contain_text("render_factor = '9' is set")
+    assert json.loads((folder / "form-values.json").read_text())
+    form.get_by_role("button", name="Run", exact=True).click()
+    expect(form).to_contain_text("Done. The cells below", timeout=SECONDS * 1000)
     keep(page, "result")
     film = probe(folder / "restored" / "film" / "restored.mp4")
     with Reader(film) as frames:
@@ -80,16 +87,16 @@ def test_form_cells_and_sliders(notebook, page, keep):
     assert film.tracks, "the sound is lost"
     report = (folder / "restored" / "film" / "restored.mp4.html").read_text()
     assert "median" in report
-    assert f"--render-factor {factor}" in report
+    assert "render_factor=9" in report
 
-    stage = cells.nth(5).locator(".ru-stage")
+    stage = form.locator(".ru-stage").last
     stage.scroll_into_view_if_needed()
     page.wait_for_timeout(500)
     middle = picture(stage)
     assert middle.std() > 5, "the clip in the page shows nothing"
     drag_line(page, stage, 0.9)
     assert np.abs(picture(stage).astype(int) - middle).max() > 60, "the line does not move"
-    time = cells.nth(5).locator(".ru-bar output")
+    time = form.locator(".ru-bar output").last
     before = time.inner_text()
-    cells.nth(5).get_by_role("button", name="one frame on").click()
+    form.get_by_role("button", name="one frame on").last.click()
     expect(time).not_to_have_text(before)
