@@ -49,7 +49,7 @@ class Maker:
                         if first < segment.stop and stop > segment.first:
                             said = self.states.notes.get(first, {})
                             changes.notes[first] = tuple(line for k in sorted(said) for line in said[k])
-                self.mirror.put(*self._states(), *self._files(segment))
+                self.mirror.put(*self._states(), *self.files(segment))
 
     def state(self, number: int, first: int) -> None:
         """Find out and store what the model of that number wants to know of the shot that frame `first` belongs to."""
@@ -105,7 +105,7 @@ class Maker:
                 writer.complete()
             changes.save(changes_file(self.folder, segment.name), seal(writer.part for writer in writers))
 
-    def _files(self, segment: Segment) -> list[Path]:
+    def files(self, segment: Segment) -> list[Path]:
         """Those of a finished segment; the one that stands for all is the last."""
         masked = self.plan.settings.mask
         kinds = (changes_file, mask_file, segment_file) if masked else (changes_file, segment_file)

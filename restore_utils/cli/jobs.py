@@ -1,0 +1,109 @@
+"""Jobs that several share: plan, work, status, pause, resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restore_utils.cli.app import app, print_line, say
+from restore_utils.cli.films import Models, Start, Stop
+
+Folder = Annotated[Path, typer.Argument(help="The folder of a job.")]
+Lease = Annotated[float, typer.Option(help="Seconds without a sign after which a worker is taken for dead.", min=1)]
+
+
+@app.command()
+def plan(
+    source: Annotated[str, typer.Argument(help="A film or a folder of images.")],
+    job: Annotated[Path, typer.Argument(help="The folder of the job, on a disk that all workers see.")],
+    model: Models = None,
+    option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for all models that take it.")] = None,
+    start: Start = None,
+    stop: Stop = None,
+    segment_frames: Annotated[int, typer.Option(help="Frames in a piece, about.")] = 120,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps: that of the workers.")] = "auto",
+    codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1.")] = "h264",
+    crf: Annotated[int | None, typer.Option(help="Quality of h264 and h265: less is better and larger.")] = None,
+) -> None:
+    """Analyse a film and write down what is to be made of it, for any number of workers."""
+    from restore_utils.jobs.job import open_job
+    from restore_utils.jobs.settings import settings_for
+    from restore_utils.progress import text_progress
+    from restore_utils.restorers.options import read_pairs
+    from restore_utils.sources import fetch
+
+    settings = settings_for(
+        "film.mkv",
+        model=model or "old-film",
+        start=start,
+        stop=stop,
+        codec=codec,
+        crf=crf,
+        segment_frames=segment_frames,
+        device=device,
+        options={key: text for pair in option or () for key, text in read_pairs(pair).items()},
+    )
+    with text_progress() as progress:
+        path = fetch(source, job / "source")
+        with open_job(path, job, progress) as opened:
+            made = opened.plan(settings)
+            opened.write(made)
+    for line in made.messages:
+        say(line)
+    say(f"{len(made.segments)} pieces are planned in {job}: python -m restore_utils work {job}")
+
+
+@app.command()
+def work(
+    job: Folder,
+    workers: Annotated[int, typer.Option(help="Processes, which share the cores out.", min=1)] = 1,
+    lease: Lease = 60.0,
+) -> None:
+    """Make what is missing of a job that is planned, beside any number of others; ends when nothing is missing."""
+    from restore_utils.errors import JobError
+    from restore_utils.jobs.workers import status as look
+    from restore_utils.jobs.workers import work as do
+    from restore_utils.jobs.workers import work_together
+    from restore_utils.progress import text_progress
+
+    if workers > 1:
+        with text_progress() as progress:
+            end = work_together(job, workers, lease=lease, progress=progress)
+    else:
+        do(job, lease=lease, tell=say)
+        end = look(job, lease=lease)
+    if end.failed:
+        raise JobError(f"{len(end.failed)} pieces were given up: {next(iter(end.failed.values()))}")
+    say(f"all {end.pieces} pieces are there: python -m restore_utils assemble {job} OUT")
+
+
+@app.command()
+def status(job: Folder, lease: Lease = 60.0) -> None:
+    """How far a job is, who works on it, what failed and what is left."""
+    from restore_utils.jobs.workers import status as look
+
+    for line in look(job, lease=lease).lines():
+        print_line(line)
+
+
+@app.command()
+def pause(job: Folder) -> None:
+    """Let the workers of a job finish the pieces in hand and wait."""
+    from restore_utils.jobs.claims import pause as hold
+    from restore_utils.jobs.workers import status as look
+
+    look(job)
+    hold(job)
+    say(f"paused: python -m restore_utils resume {job}")
+
+
+@app.command()
+def resume(job: Folder) -> None:
+    """Let the workers of a job go on."""
+    from restore_utils.jobs.claims import resume as release
+    from restore_utils.jobs.workers import status as look
+
+    look(job)
+    release(job)
