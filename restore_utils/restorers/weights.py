@@ -26,6 +26,7 @@ from torch import Tensor
 from restore_utils.errors import DiskFullError, ModelError, OutputError
 from restore_utils.files.download import Answer, DownloadError, Progress, Transfer, discard, land
 from restore_utils.files.parts import part_of
+from restore_utils.files.places import cache, chosen, own_folder
 from restore_utils.restorers.checkpoint import Checkpoint, metadata, read
 
 try:
@@ -78,23 +79,9 @@ def shipped() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "models"
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "restore-utils"
-
-
-def _own() -> Path | None:
-    folder = os.environ.get("RESTORE_MODELS")
-    return Path(os.path.expanduser(folder)) if folder else None
-
-
-def own_folder() -> Path:
-    """Where what is downloaded or trained is put: $RESTORE_MODELS, or a folder in the user's cache."""
-    return _own() or _cache()
-
-
 def folders() -> list[Path]:
     """Where weight files are looked for, in this order."""
-    return [folder for folder in (_own(), shipped(), _cache()) if folder is not None]
+    return [folder for folder in (chosen(), shipped(), cache()) if folder is not None]
 
 
 def find(file: WeightFile) -> Path | None:

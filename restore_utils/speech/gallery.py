@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ffmpeg
 
@@ -23,8 +24,10 @@ from restore_utils.progress import Progress
 from restore_utils.show.html import Html, as_uri, data_uri, text
 from restore_utils.speech.formats import clock
 from restore_utils.speech.sound import tracks
-from restore_utils.speech.speakers import Cast, Person, Turn, find_speakers, named
 from restore_utils.speech.transcript import Transcript
+
+if TYPE_CHECKING:
+    from restore_utils.speech.speakers import Cast, Person, Turn
 
 _FOLDER = "people"
 _CLIPS, _CLIP_S, _CLIP_LINES = 3, 3.0, 180
@@ -73,10 +76,12 @@ def speakers_of(
     lines = folder / "lines.json"
     if known == about and lines.exists():
         return Transcript.load(lines)
+    from restore_utils.speech import speakers  # which needs torch: without it a transcript takes 300 MB less
+
     titles = [p for p in transcript.passages if p.written]
     spoken = replace(transcript, passages=tuple(p for p in transcript.passages if not p.written))
-    cast = find_speakers(picture or source, source, spoken, cuts=cuts, progress=progress)
-    found = named(spoken, cast, {})
+    cast = speakers.find_speakers(picture or source, source, spoken, cuts=cuts, progress=progress)
+    found = speakers.named(spoken, cast, {})
     found = replace(found, passages=tuple(sorted((*found.passages, *titles), key=lambda p: p.start)))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gallery.html").write_text(gallery(source, cast)._repr_html_(), encoding="utf-8")

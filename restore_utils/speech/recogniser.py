@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from restore_utils.errors import ModelError, OptionError
+from restore_utils.files.places import own_folder
 from restore_utils.speech.activity import LONGEST_PIECE_S, PAD_S, Span
 from restore_utils.speech.transcript import LeftOut, Passage, Word
 
@@ -109,8 +110,6 @@ def _base_from_wheels() -> Path | None:
     halves = [_package(name) for name in _WHEELS]
     if None in halves:
         return None
-    from restore_utils.restorers.weights import own_folder
-
     folder = own_folder() / "whisper-base"
     if not (folder / "model.bin").is_file():
         folder.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ _SAME = 0.78
 later."""
 _LOOK_SHARE = 0.25  # of how alike faces are, in that
 _LOOKS_ALIKE, _LOOKS_SAME = 0.65, 0.93
-_OTHER_VOICE = 0.6  # below, a voice is not that of the person whose face it is
+_OTHER_VOICE = 0.72  # below, a voice is not that of the person whose face it is
 _KNOWN, _AHEAD = 0.76, 0.05  # of a voice without a face: how near a person's it is, and how much nearer than all others
 _FURTHEST = 25  # frames by which lips and sound are tried against each other
 _IN_STEP, _STEP_GAIN = 0.4, 0.25  # correlation of the two where they are in step, and above that without an offset

@@ -213,7 +213,7 @@ def found(tmp_path, monkeypatch):
         count.append(1)
         return Cast(speakers._people(turns), turns, 0.0, ("2 people speak",))
 
-    monkeypatch.setattr(gallery, "find_speakers", look)
+    monkeypatch.setattr(speakers, "find_speakers", look)
     return film, made, count
 
 
