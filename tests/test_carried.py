@@ -293,3 +293,20 @@ def test_captions_that_begin_later_are_named(tmp_path):
     with Reader(clip) as reader:
         list(reader)
     assert any("closed captions" in line and "left out" in line for line in reader.messages)
+
+
+@pytest.mark.parametrize(("suffix", "lost"), [(".mp4", True), (".mov", False), (".mkv", False)])
+def test_the_make_of_a_telephone_is_kept_or_named(tmp_path, suffix, lost):
+    mine = {"com.apple.quicktime.make": "Maker", "com.apple.quicktime.model": "Model 7", "title": "Journey"}
+    keys = {"movflags": "use_metadata_tags"}
+    film = clips.write(tmp_path / "film.mov", clips.pictures(3), container=keys, extra=[clips.tags(**mine)])
+    assert {key: value for key, value in probe(film).metadata.items() if key in mine} == mine
+    done = copied(film, tmp_path / f"out{suffix}")
+    found = {key.lower(): value for key, value in probe(done.out).metadata.items()}
+    assert found["title"] == "Journey"
+    lines = [line for line in done.messages if "no place for the tags" in line]
+    assert bool(lines) is lost
+    if lost:
+        assert "com.apple.quicktime.make, com.apple.quicktime.model; .mkv keeps them" in lines[0]
+    else:
+        assert found["com.apple.quicktime.model"] == "Model 7"

@@ -80,9 +80,11 @@ def remarks(clip: Clip, analysis: Analysis) -> Iterator[str]:
     if len(index) <= 2:
         frames = "1 frame" if len(index) == 1 else "2 frames"
         yield f"{name}: has {frames} only; what needs frames before and after leaves them as they are"
-    # By the file's own clock, which is what the header knows of, even where it goes back or leaps.
-    length = (index.end - int(index.pts[-1]) + int(index.stamps[-1]) - int(index.stamps[0])) * index.time_base
+    length = (index.end - int(index.pts[0])) * index.time_base
+    # By the file's own clock, which is what the header knows of, where that goes back, leaps, or begins late.
+    end = (index.end - int(index.pts[-1]) + int(index.stamps[-1])) * index.time_base
+    told = [length, end - int(index.stamps[0]) * index.time_base, end]
     if clip.duration is None:
         yield f"{name}: its header tells no duration; its pictures last {float(length):.2f} s"
-    elif not length / 2 - 1 <= clip.duration <= 2 * length + 1:
+    elif (np.diff(index.stamps) > 0).all() and not any(a / 2 - 1 <= clip.duration <= 2 * a + 1 for a in told):
         yield f"{name}: its header tells {float(clip.duration):.2f} s, its pictures last {float(length):.2f} s"

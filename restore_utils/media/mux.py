@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 _MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mxf": "mxf"}
 _ANY_CLOCK = ("mpegts", "mpeg")
 _SECOND = 1_000_000
+_NAMED = 6  # lost tags that are named
+_QUICKTIME = "com.apple.quicktime."  # begins the keys that telephones write: make, model, place
 _MATROSKA = Fraction(1, 1000)  # seconds, a tick of its clock
 _REORDERED = 17  # packets: H.264 and H.265 hold at most 16 pictures back
 
@@ -166,12 +168,27 @@ def join(
                 subsampled = (form.chroma_width(64), form.chroma_height(64)) == (32, 32)
                 siting = infos[0].siting if subsampled else None
                 write_picture(part, context.width, context.height, infos[0].aspect, siting)
+        if carry:
+            messages += _lost_tags(part, clip, out.suffix.lower())
         finish(part, out)
     finally:
         part.unlink(missing_ok=True)
     for message in messages:
         log.info("%s", message)
     return messages
+
+
+def _lost_tags(part: Path, clip: Clip, suffix: str) -> list[str]:
+    """One line for the tags of the film that its container had no place for."""
+    with av.open(url(part)) as container:
+        kept = {key.lower() for key in container.metadata}
+        for stream in container.streams:
+            kept |= {key.lower() for key in stream.metadata}
+    lost = sorted(key for key in tracks.kept(dict(clip.metadata)) if key.lower() not in kept | {"timecode"})
+    if not lost:
+        return []
+    named = ", ".join(lost[:_NAMED]) + (f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
+    return [f"{suffix} has no place for the tags {named}" + ("" if suffix == ".mkv" else "; .mkv keeps them")]
 
 
 def _check_alike(segments: list[Path], infos: list[SegmentInfo]) -> None:
@@ -203,7 +220,10 @@ def _mux(
     messages = _late(clip, span)
     with contextlib.ExitStack() as stack:
         stack.enter_context(writing(part))
-        container = av.open(url(part), "w", format=muxer, container_options=muxer_options(muxer, infos[0].time_base))
+        options = muxer_options(muxer, infos[0].time_base)
+        if muxer == "mov" and any(key.startswith(_QUICKTIME) for key in clip.metadata):
+            options["movflags"] += "+use_metadata_tags"
+        container = av.open(url(part), "w", format=muxer, container_options=options)
         try:
             template = stack.enter_context(av.open(url(segments[0]))).streams.video[0]
             stream = _add_picture(container, template, infos[0], muxer)
@@ -243,7 +263,7 @@ def _origin(clip: Clip, info: SegmentInfo, start: Fraction | None) -> Fraction:
 
 def _late(clip: Clip, span: Span) -> list[str]:
     """One line where a film that should begin at 0 by its own clock does not."""
-    if span.trimmed or clip.container in _ANY_CLOCK or not span.origin:
+    if span.trimmed or clip.container in _ANY_CLOCK or span.origin < 1:  # a player begins some frames late, too
         return []
     return [f"{clip.path.name}: its clock begins at {float(span.origin):.3f} s; the result begins at 0"]
 
@@ -348,7 +368,7 @@ def _lasting(
             del times[: bisect.bisect_left(times, min(pts for _, pts in waiting))]
     for ready, shown in waiting:
         # MP4 and MOV keep the length of the picture that is decoded last, which may not be the one that is shown last.
-        held = end is not None and end - times[-1] > 2 * tick
+        held = end is not None and 10 * (end - times[-1]) > 11 * tick
         yield ready, shown, end - shown if held and ready is waiting[-1][0] else lasts(shown)
 
 

@@ -233,5 +233,5 @@ def flow(
         if carrier.order and (carrier.order.moved or carrier.order.dropped):
             messages.append(
                 f"audio track {index}: {carrier.order.moved} packets whose stamps go back were put in order, "
-                f"{carrier.order.dropped} that were there twice are left out"
+                f"{carrier.order.dropped} that overlap others are left out"
             )
