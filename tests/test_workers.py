@@ -17,6 +17,8 @@ from restore_utils.cli import main as cli
 from restore_utils.core.model import FrameModel, Result
 from restore_utils.errors import JobError, ModelError
 from restore_utils.jobs.claims import Claims, is_paused, pause, resume
+from restore_utils.jobs.restoration import restore_film
+from restore_utils.jobs.settings import settings_for
 from restore_utils.jobs.store import join_segments, read_state
 from restore_utils.jobs.workers import status, work, work_together
 from restore_utils.restorers import registry
@@ -163,6 +165,16 @@ def test_workers_in_processes_of_their_own_make_the_same_film(film, once, tmp_pa
     assert end.done == end.frames == 36
     assert told[-1][0] == "restore"
     assert joined(tmp_path / "job", tmp_path / "out.mkv") == once
+
+
+def test_a_film_is_restored_by_several_processes(film, once, tmp_path):
+    chosen = settings_for("out.mkv", model=CHAIN, codec="ffv1", segment_frames=8)
+    done = restore_film(film, tmp_path / "out.mkv", chosen, workers=2, mirror=tmp_path / "copy")
+    assert done.made == 36
+    assert hashes(tmp_path / "out.mkv") == once
+    assert len(list((tmp_path / "copy" / "segments").glob("*.nut"))) > 2
+    again = restore_film(film, tmp_path / "out.mkv", chosen)
+    assert again.made == 0
 
 
 def test_a_killed_worker_s_piece_is_made_by_another(film, once, tmp_path):

@@ -94,6 +94,7 @@ def restore(
     stream: Annotated[
         int | None, typer.Option(help="Number of the picture's stream, in a film that holds several.")
     ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that share the work and the cores.", min=1)] = 1,
     try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
 ) -> None:
     """Restore a film. Run the same line again to resume after an interruption."""
@@ -145,6 +146,7 @@ def restore(
             report=report,
             only_worst=try_,
             force=force,
+            workers=workers,
             speech=speech,
             progress=progress,
             tell=tell,

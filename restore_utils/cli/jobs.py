@@ -107,3 +107,38 @@ def resume(job: Folder) -> None:
 
     look(job)
     release(job)
+
+
+@app.command()
+def batch(
+    films: Annotated[Path, typer.Argument(help="A folder, or a list: .csv with a header, or .toml with [[film]].")],
+    out: Annotated[Path, typer.Argument(help="The folder for the results and summary.html.")],
+    model: Models = None,
+    start: Start = None,
+    stop: Stop = None,
+    codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1.")] = "h264",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that share the work and the cores.", min=1)] = 1,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Wait for films that come into the folder; Ctrl-C ends.")
+    ] = False,
+    then: Annotated[str, typer.Option(help="A command to call after each film, with its path behind it.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Write over results that were made otherwise.")] = False,
+) -> None:
+    """Restore many films, one after the other; the exit code says how many failed, summary.html which and why."""
+    from restore_utils.errors import OptionError
+    from restore_utils.jobs.batch import rows, run
+    from restore_utils.jobs.batch import watch as coming
+    from restore_utils.progress import text_progress
+
+    given = {"model": model or None, "start": start, "stop": stop, "codec": codec, "device": device}
+    if watch and not films.is_dir():
+        raise OptionError(f"{films} is no folder: --watch waits for films that come into one")
+    if not films.exists():
+        raise OptionError(f"there is no {films}: give a folder, a .csv or a .toml")
+    found = coming(films, out, given) if watch else rows(films, out, given)
+    with text_progress() as progress:
+        outcomes = run(found, out, workers=workers, then=then, force=force, progress=progress, tell=say)
+    failed = sum(bool(outcome.reason) for outcome in outcomes)
+    say(f"{len(outcomes) - failed} of {len(outcomes)} films are ready: {out / 'summary.html'}")
+    raise typer.Exit(min(failed, 100))

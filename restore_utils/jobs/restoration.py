@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -17,7 +18,7 @@ import numpy as np
 
 from restore_utils.analyse import worst_seconds
 from restore_utils.core.precision import choose_device
-from restore_utils.errors import OutputError, RestoreError, told
+from restore_utils.errors import JobError, OutputError, RestoreError, told
 from restore_utils.files.mirror import Mirror
 from restore_utils.files.parts import check_name
 from restore_utils.jobs.job import Job, open_job
@@ -25,6 +26,7 @@ from restore_utils.jobs.line import program
 from restore_utils.jobs.plan import Plan, frame_range, out_size, tell_pixel_aspect
 from restore_utils.jobs.settings import Settings, settings_for, time_text
 from restore_utils.jobs.store import COPIED, MADE, check_result, gone_if_empty, own_result, result_place
+from restore_utils.jobs.workers import work_together
 from restore_utils.media.encoding import check_size
 from restore_utils.media.inspect import probe
 from restore_utils.media.made import save as remember
@@ -93,6 +95,7 @@ def restore_film(
     only_worst: bool = False,
     force: bool = False,
     speech: SpeechSettings | None = None,
+    workers: int = 1,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Restoration:
@@ -113,6 +116,7 @@ def restore_film(
         force: write over what is at these places, also where this job did not make it.
         only_worst: restore only the seconds that need it most, and tell what the whole would take.
         speech: subtitles and cleaned sound for the result.
+        workers: processes that make the pieces, which share the processor's cores out; see jobs.workers.
         tell: called with each line of the result's `messages` as soon as it is known, most before the work begins.
 
     Raises:
@@ -156,7 +160,7 @@ def restore_film(
         lines = _Told(tell)
         lines(plan.messages)
         made = sum(len(s) for s in job.missing(plan))
-        seconds = job.run(plan, progress)
+        seconds = job.run(plan, progress) if workers == 1 else _together(job, plan, workers, progress)
         added = _speech(job, None if only_worst else speech, progress)
         messages = [*plan.messages, *added.messages, *job.assemble(out, force=force)]
         if mask_out:
@@ -198,6 +202,17 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, RestoreError):
         return told(error)
     return " ".join(f"{error}".split()) or type(error).__name__
+
+
+def _together(job: Job, plan: Plan, workers: int, progress: Progress | None) -> float:
+    """Let several processes make the pieces of a plan; returns the seconds that it took."""
+    begun = time.monotonic()
+    job.write(plan)
+    end = work_together(job.folder, workers, progress=progress)
+    job.mirror.put(*sorted(job.folder.glob("states/*")), *sorted(job.folder.glob("segments/*")))
+    if end.failed:
+        raise JobError(f"{len(end.failed)} pieces could not be made: {next(iter(end.failed.values()))}")
+    return time.monotonic() - begun
 
 
 class _Told:
