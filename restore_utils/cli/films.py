@@ -74,6 +74,12 @@ def restore(
         ),
     ] = None,
     mask_out: Annotated[Path | None, typer.Option(help="Write a film of what was changed.")] = None,
+    hints: Annotated[
+        Path | None, typer.Option(help="For color: a JSON file of points, strokes and regions whose colours you set.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="For color: a picture, or a folder of pictures, whose colours are to be taken.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report there; beside OUT if not given.")] = None,
     force: Force = False,
     subtitles: Annotated[
@@ -126,7 +132,8 @@ def restore(
         device=device,
         mask_in=mask_in,
         stream=stream,
-        options={key: text for pair in option or () for key, text in read_pairs(pair).items()},
+        options={key: text for pair in option or () for key, text in read_pairs(pair).items()}
+        | {key: str(path) for key, path in (("hints", hints), ("reference", reference)) if path},
     )
     speech = None
     if subtitles or sound:

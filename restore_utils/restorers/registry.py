@@ -40,6 +40,7 @@ RESTORERS = (
     "steady",
     "film",
     "color",
+    "revive",
     "widen",
     "upscale",
     "enhance",

@@ -2,6 +2,7 @@
 
 unet/      NoGAN, a U-Net from pairs of pictures, with fastai
 film/      the film restorers, from clean clips; plain torch and OpenCV
+color/     the colour network, from colour clips and photographs; plain torch
 upscale/   the enlargers, from clean clips and stills; plain torch and OpenCV
 widen/     what draws sides, from wide clips and stills; plain torch and OpenCV
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from restore_utils.errors import OptionError
 
-KINDS = ("film", "upscale", "widen")
+KINDS = ("film", "color", "upscale", "widen")
 """Networks that learn from clean footage: each has `train(footage, out, *, minutes, device, seed)` in its `run`."""
 
 

@@ -67,7 +67,7 @@ class Color(FrameModel):
         hints: Hints | None = None,
         references: tuple[Reference, ...] = (),
         saturation: float = 1.0,
-        vivid: float = 0.5,
+        vivid: float = 0.3,
         detail: int = SHORT,
         engine: Callable[[np.ndarray], np.ndarray] | None = None,
         over: str = "no",
@@ -193,6 +193,24 @@ class Color(FrameModel):
         return colored(plane, color * visible(lightness(plane)), luma_of(width, height))[0]
 
 
+def network(path: Path) -> ColorNet:
+    """The colour network of a weight file.
+
+    Raises:
+        ModelError: the file holds another.
+    """
+    checkpoint = weights.read(path)
+    net = ColorNet()
+    try:
+        left = net.load_state_dict({k: v.float() for k, v in checkpoint.tensors.items()}, strict=False)
+    except RuntimeError as error:
+        raise ModelError(f"{path} is not a colour network: {' '.join(str(error).split())[:160]}") from None
+    missing = [name for name in left.missing_keys if not name.endswith("num_batches_tracked")]
+    if missing or left.unexpected_keys:
+        raise ModelError(f"{path} is not a colour network: {[*missing, *left.unexpected_keys][0]} does not fit")
+    return net
+
+
 def load(path: Path, *, device: torch.device, hints: str, reference: str, engine: str, **options: Any) -> Color:
     """The model of a weight file.
 
@@ -205,17 +223,8 @@ def load(path: Path, *, device: torch.device, hints: str, reference: str, engine
         ModelError: the file is not a colour network.
         OptionError: hints or references cannot be used.
     """
-    checkpoint = weights.read(path)
-    net = ColorNet()
-    try:
-        left = net.load_state_dict({k: v.float() for k, v in checkpoint.tensors.items()}, strict=False)
-    except RuntimeError as error:
-        raise ModelError(f"{path} is not a colour network: {' '.join(str(error).split())[:160]}") from None
-    missing = [name for name in left.missing_keys if not name.endswith("num_batches_tracked")]
-    if missing or left.unexpected_keys:
-        raise ModelError(f"{path} is not a colour network: {[*missing, *left.unexpected_keys][0]} does not fit")
     return Color(
-        net,
+        network(path),
         device=device,
         hints=hint_files.read(hints) if hints else None,
         references=reference_files.read(reference) if reference else (),

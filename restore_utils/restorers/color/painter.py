@@ -94,7 +94,7 @@ def tensor(array: np.ndarray) -> Tensor:
 class Painter:
     """Answers with colours for grey pictures; holds nothing of a film."""
 
-    def __init__(self, net: ColorNet, device: torch.device, vivid: float = 0.5, saturation: float = 1.0) -> None:
+    def __init__(self, net: ColorNet, device: torch.device, vivid: float = 0.3, saturation: float = 1.0) -> None:
         """
         Args:
             vivid: share of the likeliest colours where nothing is known; the rest is the network's cautious answer.

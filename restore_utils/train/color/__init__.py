@@ -1,5 +1,6 @@
 """Training of the colour network, on photographs and colour films.
 
 stock     grey pictures as film stocks made them      lessons   pictures with seeds that have faults
-losses    what is to be small                         learn     the run: resumable, on GPU or CPU
+losses    what is to be small                         pictures  clips and photographs in memory
+run       resumable, on GPU or CPU
 """
