@@ -387,3 +387,24 @@ def choose(before: Sequence, after: Sequence) -> list:
     ahead = [*before[:2], *after[2:], None, None]
     behind = [*after[:2], *before[2:], None, None]
     return [ahead[1], ahead[0], behind[0], behind[1]]
+
+
+def around(n: int, picture: Sequence[int], first: int, stop: int, reach: int) -> list[int | None]:
+    """Numbers of the frames for the slots of frame n: of different pictures, nearest first; None where there is none.
+
+    Args:
+        picture: for each frame of the shot first <= n < stop that of its picture: frames that repeat each other have
+            the same.
+        reach: frames on each side among which they are looked for.
+    """
+    own = picture[n - first]
+
+    def side(numbers: range) -> list[int]:
+        kept: dict[int, int] = {}
+        for m in numbers:
+            if (shown := picture[m - first]) != own:
+                kept.setdefault(shown, m)
+        return list(kept.values())
+
+    before = side(range(n - 1, max(n - reach, first) - 1, -1))
+    return choose(before, side(range(n + 1, min(n + reach + 1, stop))))

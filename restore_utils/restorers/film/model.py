@@ -27,7 +27,7 @@ from restore_utils.restorers.film.align import (
     Motion,
     View,
     Window,
-    choose,
+    around,
     follow,
     lay,
     luma,
@@ -373,18 +373,7 @@ def soft_mask(chance: np.ndarray, apart: np.ndarray) -> np.ndarray:
 
 
 def _neighbours(n: int, state: _State) -> list[int | None]:
-    """The frames for the slots of frame n: different pictures, nearest first, one frame of each."""
-    own = state.picture[n - state.first]
-
-    def side(numbers: range) -> list[int]:
-        kept: dict[int, int] = {}
-        for m in numbers:
-            if (picture := state.picture[m - state.first]) != own:
-                kept.setdefault(picture, m)
-        return list(kept.values())
-
-    before = side(range(n - 1, max(n - Film.before, state.first) - 1, -1))
-    return choose(before, side(range(n + 1, min(n + Film.after + 1, state.stop))))
+    return around(n, state.picture, state.first, state.stop, Film.before)
 
 
 def load(

@@ -1,8 +1,9 @@
 """upscale: larger and clean, steady in time and true to what is there.
 
-model     the FrameModel, for `upscale` and `enhance`     degrade   how old recordings lost their sharpness
-network   UpscaleNet                                      codecs    the same by real codecs
-windows   a frame with its neighbours laid over it        samples   what a training shows the network
+model      the FrameModel, for `upscale` and `enhance`     windows    a frame with its neighbours laid over it
+network    UpscaleNet                                      steadied   image models that do not boil
+
+Its training is restore_utils.train.upscale.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from restore_utils.core.model import Shot
-from restore_utils.restorers.film.align import View, Window, choose, lay, view, window
+from restore_utils.restorers.film.align import View, Window, around, lay, view, window
 from restore_utils.restorers.upscale.network import MIDDLE
 
 STEP = 16  # the alignment takes sides that are multiples of it
@@ -92,16 +92,5 @@ def times(n: int, slots: Sequence[int | None]) -> list[int]:
 
 
 def neighbours(n: int, shot: Pictures) -> list[int | None]:
-    """Numbers of the frames in the slots of frame n: of different pictures, nearest first; None where there is none."""
-    first, stop, picture = shot
-    own = picture[n - first]
-
-    def side(numbers: range) -> list[int]:
-        kept: dict[int, int] = {}
-        for m in numbers:
-            if (shown := int(picture[m - first])) != own:
-                kept.setdefault(shown, m)
-        return list(kept.values())
-
-    before = side(range(n - 1, max(n - AROUND, first) - 1, -1))
-    return choose(before, side(range(n + 1, min(n + AROUND + 1, stop))))
+    """Numbers of the frames in the slots of frame n, see film.align.around."""
+    return around(n, shot.number, shot.first, shot.stop, AROUND)

@@ -54,7 +54,7 @@ def decoded(file: bytes) -> np.ndarray:
 
 
 def coder(frames: Tensor, rng: np.random.Generator) -> Tensor:
-    """A stretch (T, 3, H, W), [0, 1], through a codec of old discs and downloads at random; see degrade.Coder."""
+    """A stretch (T, 3, H, W), [0, 1], through a codec of old discs and downloads at random; see degradation.Coder."""
     codec = str(rng.choice(list(CODECS)))
     pictures = (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     out = decoded(encoded(np.ascontiguousarray(pictures), codec, rng.uniform()))

@@ -37,7 +37,7 @@ def samples(clean: Tensor, rng: np.random.Generator, *, count: int = 3, coder: C
         clean: (T, 3, 2 H, 2 W) uint8 on any device; H and W multiples of 16, T >= 5 for whole windows.
         rng: of everything drawn.
         count: windows.
-        coder: see degrade.degraded.
+        coder: see degradation.degraded.
     """
     clean = varied(clean.float() / 255, rng)
     low = (degraded(clean, rng, coder) * 255).round().byte()
