@@ -481,3 +481,31 @@ def test_the_program_is_named_as_it_was_started(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["restore_utils/__main__.py"])
     monkeypatch.setattr("sys.executable", str(tmp_path / ".venv" / "bin" / "python"))
     assert program() == [".venv/bin/python", "-m", "restore_utils"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 1), (1, 48), (4096, 16)])
+def test_pictures_of_any_shape_are_restored_and_shown(run, tmp_path, size):
+    (tmp_path / "scan").mkdir()
+    for n in range(3):
+        pixels = np.random.default_rng(n).integers(0, 256, (*size[::-1], 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "scan" / f"{n}.png")
+    code, _, said = run("restore", "scan", "out", "--model", "median")
+    assert code == 0, said
+    assert not any("report could not be made" in line for line in said), said
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert (tmp_path / "out.html").exists()
+
+
+def test_an_interruption_before_the_work_is_one_line(monkeypatch, capsys):
+    class Interrupts:
+        def find_spec(self, name, *_):
+            if name == "restore_utils.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "restore_utils.cli.main")
+    monkeypatch.setattr("sys.meta_path", [Interrupts(), *sys.meta_path])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    from restore_utils import __main__ as front
+
+    assert front.main() == 130
+    assert capsys.readouterr().err == "stopped before the work began\n"

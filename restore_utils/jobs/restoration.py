@@ -334,12 +334,21 @@ def _report(
         spots=spots,
         warnings=done.messages,
         scores=scores,
-        preview=stack_clips(
-            done.source, done.out, start_s=preview_s, seconds=_PREVIEW_SECONDS, offset=Fraction(done.start_s)
-        ),
+        preview=_preview(done, preview_s),
         preview_start_s=preview_s,
         created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
+
+
+def _preview(done: Restoration, start_s: float) -> bytes | None:
+    """The clip at the top of the page; None where none can be made, which the page does without."""
+    try:
+        return stack_clips(
+            done.source, done.out, start_s=start_s, seconds=_PREVIEW_SECONDS, offset=Fraction(done.start_s)
+        )
+    except Exception:  # pictures that no codec of browsers takes
+        log.debug("no clip for the report", exc_info=True)
+        return None
 
 
 def _model_facts(plan: Plan) -> list[ModelFacts]:

@@ -77,7 +77,7 @@ def stack_clips(
     """
     clips = probe(before), probe(after)
     video = clips[1].video
-    lines = min(int(height), video.height) // 2 * 2
+    lines = max(2, min(int(height), video.height) // 2 * 2)
     width = max(2, round(lines * video.width * video.sample_aspect / video.height / 2) * 2)
     out = io.BytesIO()
     start, length = (Fraction(s).limit_denominator(10**6) for s in (start_s, min(seconds, MAX_SECONDS)))

@@ -96,7 +96,7 @@ def draw(
         note.value = "<i>Set in this form before, and kept: " + escape(", ".join(labels)) + ".</i>"
     parts = [part for heading, group in zip(headings, groups) for part in _group(heading, group)]
     below = [button(wrong)] if button and drawn else []
-    return widgets.VBox([*parts, *below, back, note])
+    return widgets.VBox([*parts, back, note, *below])
 
 
 class _Row:
@@ -149,7 +149,8 @@ class _Row:
             offered = ", ".join(map(str, self.field.choices))
             hint = " ".join(filter(None, [hint, f"Offered: {escape(offered)}."]))
         if hint:
-            rows.append(widgets.HTML(f"<small>{hint}</small>", layout={**_INDENT, "max_width": "640px"}))
+            small = f"<div style='line-height: 1.4; font-size: 85%'>{hint}</div>"
+            rows.append(widgets.HTML(small, layout={**_INDENT, "max_width": "640px"}))
         if takes_path(self.field):
             rows.append(chooser(self.control, _INDENT, _CONTROL))
         return rows

@@ -6,6 +6,7 @@ A flow is float32 (H, W, 2): where a pixel (x, y) of one frame lies in the other
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import cv2
@@ -34,7 +35,8 @@ def despeckled(gray: np.ndarray) -> np.ndarray:
 
 def flow(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Where the pixels of `here` lie in `there`; both uint8 (H, W)."""
-    if min(here.shape) < SMALLEST:
+    levels = max(0, int(math.log2(max(here.shape) / 20)))  # of the pyramid that OpenCV makes, by the longer side alone
+    if min(here.shape) < SMALLEST or not min(here.shape) >> levels:
         return np.zeros((*here.shape, 2), np.float32)
     return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(here, there, None)
 
