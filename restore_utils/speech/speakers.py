@@ -252,24 +252,46 @@ def _features(portrait: np.ndarray) -> np.ndarray:
     return (small / (np.linalg.norm(small) + 1e-6)).ravel()
 
 
-def _alike(one: Turn, other: Turn) -> float | None:
-    """How likely one person says two lines, about 0.3 to 1; None where nothing can be said."""
-    voice = None if one.voice is None or other.voice is None else float(one.voice @ other.voice)
-    look = None
-    if one.face is not None and other.face is not None:
-        if one.face is not other.face and one.face.first < other.face.stop and other.face.first < one.face.stop:
-            return 0.0  # both are in the picture at once
-        look = _looks(one.face, other.face)
-        if look >= _LOOKS_SAME:  # one face with two voices is dubbed, once at least
-            return 1.0 if voice is None or voice >= _OTHER_VOICE else 0.0
-    if voice is None:
-        return None
-    return voice + (0.0 if look is None else _LOOK_SHARE * (look - _LOOKS_ALIKE))
+@dataclass(frozen=True)
+class _Pairs:
+    """What every two lines have in common."""
+
+    alike: np.ndarray
+    """float32 (N, N): how likely one person says both, about 0.3 to 1; 0 surely not; NaN where nothing can be said."""
+    looks: np.ndarray
+    """float32 (N, N): likeness of the faces that say them; NaN where one is not seen."""
+
+
+def _pairs(turns: Sequence[Turn]) -> _Pairs:
+    seen = np.array([turn.face is not None for turn in turns], bool)
+    heard = np.array([turn.voice is not None for turn in turns], bool)
+    blank = np.zeros(32 * 32, np.float32)
+    shown = {id(turn.face): _features(turn.face.portrait) for turn in turns if turn.face is not None}
+    faces_of = np.stack([shown.get(id(turn.face), blank) for turn in turns])
+    voices = np.stack([np.zeros(256, np.float32) if turn.voice is None else turn.voice for turn in turns])
+    looks, voice = faces_of @ faces_of.T, voices @ voices.T
+    owner = np.array([id(turn.face) for turn in turns])
+    one = (owner[:, None] == owner) & seen[:, None] & seen
+    looks[one] = 1.0
+    looks[~(seen[:, None] & seen)] = np.nan
+    voice[~(heard[:, None] & heard)] = np.nan
+    alike = voice + np.where(np.isnan(looks), 0.0, _LOOK_SHARE * (looks - _LOOKS_ALIKE))
+    same = looks >= _LOOKS_SAME
+    # One face with two voices is dubbed, once at least.
+    alike = np.where(same, np.where(np.isnan(voice) | (voice >= _OTHER_VOICE), 1.0, 0.0), alike)
+    first = np.array([turn.face.first if turn.face else 0 for turn in turns])
+    stop = np.array([turn.face.stop if turn.face else 0 for turn in turns])
+    at_once = (first[:, None] < stop) & (first < stop[:, None]) & seen[:, None] & seen & ~one
+    alike[at_once] = 0.0
+    return _Pairs(alike.astype(np.float32), looks)
 
 
 def _people(turns: Sequence[Turn]) -> list[Person]:
     """Group lines: those with a clear face first, by average linkage; then those that are only heard."""
-    groups = _grouped(turns, [n for n, turn in enumerate(turns) if turn.face is not None])
+    if not turns:
+        return []
+    pairs = _pairs(turns)
+    groups = _grouped(pairs, [n for n, turn in enumerate(turns) if turn.face is not None])
     heard = [n for n, turn in enumerate(turns) if turn.face is None and turn.voice is not None]
     rest = []
     for n in heard:
@@ -279,8 +301,8 @@ def _people(turns: Sequence[Turn]) -> list[Person]:
         else:
             rest.append(n)
     # A voice that is heard once and never seen names nobody; twice or more it is somebody.
-    groups += [group for group in _grouped(turns, rest) if len(group) > 1]
-    _refuse_dubbed(turns, groups)
+    groups += [group for group in _grouped(pairs, rest) if len(group) > 1]
+    _refuse_dubbed(turns, pairs, groups)
     groups = [sorted(group) for group in groups]
     groups.sort(key=lambda group: -sum(turns[n].stop - turns[n].start for n in group))
     people = []
@@ -299,42 +321,46 @@ def _people(turns: Sequence[Turn]) -> list[Person]:
     return [person for person in people if person.turns]
 
 
-def _refuse_dubbed(turns: Sequence[Turn], groups: list[list[int]]) -> None:
+def _refuse_dubbed(turns: Sequence[Turn], pairs: _Pairs, groups: list[list[int]]) -> None:
     """Take out lines with the face of one who has more lines, and another voice: nobody can be named for them."""
-    for group in sorted(groups, key=len):
-        larger = [n for other in groups if other is not group and len(other) > len(group) for n in other]
+    dubbed = (pairs.alike == 0) & (pairs.looks >= _LOOKS_SAME)
+    sizes = {n: len(group) for group in groups for n in group}
+    for group in groups:
         for n in list(group):
-            others = [turns[m] for m in larger if turns[n].face and turns[m].face]
-            if any(
-                _alike(turns[n], other) == 0.0 and _looks(turns[n].face, other.face) >= _LOOKS_SAME for other in others
-            ):
+            if any(sizes.get(int(m), 0) > sizes[n] for m in np.flatnonzero(dubbed[n])):
                 turns[n].note = "the face of one and the voice of another"
                 group.remove(n)
     groups[:] = [group for group in groups if group]
 
 
-def _looks(one: Face, other: Face) -> float:
-    return 1.0 if one is other else likeness(one.portrait, other.portrait)
+def _grouped(pairs: _Pairs, members: Sequence[int]) -> list[list[int]]:
+    """Join the two likest groups as long as they are alike enough (average linkage).
 
-
-def _grouped(turns: Sequence[Turn], members: Sequence[int]) -> list[list[int]]:
-    """Join the two likest groups as long as they are alike enough; nobody who is seen beside another is that other."""
+    Nobody who is seen beside another, or with one face and another voice, is that other.
+    """
     groups = [[n] for n in members]
-    alike = {(a, b): _alike(turns[a], turns[b]) for k, a in enumerate(members) for b in members[k + 1 :]}
-
-    def between(one: list[int], other: list[int]) -> float:
-        values = [alike[min(a, b), max(a, b)] for a in one for b in other]
-        if 0.0 in values:
-            return 0.0
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known else 0.0
-
+    if not groups:
+        return []
+    alike = pairs.alike[np.ix_(members, members)].astype(np.float64)
+    known = (~np.isnan(alike)).astype(np.float64)
+    apart, total = alike == 0, np.nan_to_num(alike)
+    mean = np.where((known > 0) & ~apart, total / np.maximum(known, 1), -1.0)
+    np.fill_diagonal(mean, -1.0)
     while len(groups) > 1:
-        value, a, b = max((between(x, y), a, b) for a, x in enumerate(groups) for b, y in enumerate(groups) if a < b)
-        if value < _SAME:
+        a, b = np.unravel_index(int(np.argmax(mean)), mean.shape)
+        if mean[a, b] < _SAME:
             break
-        groups[a] += groups.pop(b)
-    return groups
+        groups[a], groups[b] = groups[a] + groups[b], []
+        for table in (total, known):
+            table[a] += table[b]
+            table[:, a] = table[a]
+        apart[a] |= apart[b]
+        apart[:, a] = apart[a]
+        row = np.where((known[a] > 0) & ~apart[a], total[a] / np.maximum(known[a], 1), -1.0)
+        row[[k for k, group in enumerate(groups) if not group] + [a]] = -1.0
+        mean[a], mean[:, a] = row, row
+        mean[b], mean[:, b] = -1.0, -1.0
+    return [group for group in groups if group]
 
 
 def _voice(turns: Sequence[Turn], group: Sequence[int]) -> np.ndarray | None:
