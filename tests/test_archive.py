@@ -268,3 +268,43 @@ def test_untouched_images_keep_all_that_they_hold(tmp_path):
     assert all((done.out / p.name).read_bytes() == p.read_bytes() for p in folder.iterdir())
     frame = Planar()(av.VideoFrame.from_image(Image.open(done.out / "0.png").convert("RGB")))
     assert arrays(frame)[0].max() == 40
+
+
+def exr_scan(folder: Path, count: int = 2, *, most: float = 3.0) -> Path:
+    """Linear light in OpenEXR, brighter than 1 at places."""
+    folder.mkdir()
+    for n in range(count):
+        light = clips.picture(n, *SIZE) ** 2.2
+        light[:, :4, -4:] = most
+        frame = av.VideoFrame(*SIZE, "gbrpf32le")
+        for plane, channel in zip(frame.planes, (light[1], light[2], light[0])):
+            plane.update(np.ascontiguousarray(channel, "<f4").tobytes())
+        context = av.CodecContext.create("exr", "w")
+        context.width, context.height, context.pix_fmt = *SIZE, "gbrpf32le"
+        context.time_base, frame.pts = Fraction(1, 24), 0
+        data = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+        (folder / f"{n:04d}.exr").write_bytes(data)
+    return folder
+
+
+def test_linear_light_is_shown_as_a_display_does_and_kept(tmp_path):
+    folder = exr_scan(tmp_path / "scan")
+    clip = probe(folder)
+    assert clip.video.colour.curve == curves.LINEAR
+    assert any("linear light" in line for line in clip.messages)
+    with Reader(clip) as reader:
+        shown = next(iter(reader)).rgb()
+    assert np.abs(shown - clips.picture(0, *SIZE))[:, 4:].max() < 0.01
+    same = restore(folder, tmp_path / "same", model="copy", codec="exr").out
+    assert all((same / p.name).read_bytes() == p.read_bytes() for p in folder.iterdir())
+    changed = restore(folder, tmp_path / "changed", model=per_frame(lighter, reach=0), codec="exr").out
+    with Reader(clip) as old, Reader(probe(changed)) as new:
+        for a, b in zip(old, new, strict=True):
+            assert np.abs(b.rgb()[..., 32:] - a.rgb()[..., 32:]).max() < 0.001
+            assert np.abs(b.rgb()[..., :32] - (a.rgb()[..., :32] + 1) / 2).max() < 0.001
+    film = restore(folder, tmp_path / "film.mkv", model="copy", codec="ffv1").out
+    with Reader(probe(film)) as reader:
+        assert np.abs(next(iter(reader)).rgb() - clips.picture(0, *SIZE))[:, 4:].max() < 0.01
+    back = restore(film, tmp_path / "back", model="copy", codec="exr").out
+    with Reader(probe(back)) as reader:
+        assert np.abs(next(iter(reader)).rgb() - clips.picture(0, *SIZE))[:, 4:].max() < 0.01

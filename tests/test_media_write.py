@@ -422,7 +422,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path, codec, mon
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"codec": "mpeg9"}, "h264, h265, prores, dnxhr, ffv1, png, tiff, dpx, jpeg"),
+        ({"codec": "mpeg9"}, "h264, h265, prores, dnxhr, ffv1, png, tiff, dpx, exr, jpeg"),
         ({"preset": "warp"}, "medium"),
         ({"crf": 70}, "0 .best. to 51"),
         ({"codec": "ffv1", "crf": 3}, "no crf"),

@@ -349,7 +349,7 @@ def test_sixteen_bits_go_into_images_of_a_deep_film(tmp_path):
         ("out.mp4", "prores", ".mkv, .mov, .mxf"),
         ("out.mov", "ffv1", ".mkv"),
         ("nowhere/out.mp4", "h264", "does not exist"),
-        ("out_%03d.png", "h264", "png, tiff, dpx, jpeg"),
+        ("out_%03d.png", "h264", "png, tiff, dpx, exr, jpeg"),
         ("out_%03d.png", "tiff", "choose .tif"),
         ("out.mkv", "png", "folder"),
     ],

@@ -59,7 +59,7 @@ def restore(
     segment_frames: Annotated[int, typer.Option(help="Frames in a finished piece, about.")] = 120,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     codec: Annotated[
-        str, typer.Option(help="h264, h265, prores, dnxhr, ffv1; png, tiff, dpx or jpeg for a folder of images.")
+        str, typer.Option(help="h264, h265, prores, dnxhr, ffv1; png, tiff, dpx, exr or jpeg for a folder of images.")
     ] = "",
     crf: Annotated[int | None, typer.Option(help="Quality of h264 and h265: less is better and larger.")] = None,
     height: Annotated[int | None, typer.Option(help="The most lines to download from a page.")] = None,

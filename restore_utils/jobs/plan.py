@@ -270,10 +270,10 @@ def versions() -> dict[str, str]:
 
 
 _BITS_PER_PIXEL = {"h264": 0.35, "h265": 0.25, "prores": 4.0, "dnxhr": 4.0, "ffv1": 9.0}
-_BITS_PER_PIXEL |= {"png": 16.0, "tiff": 24.0, "dpx": 24.0, "jpeg": 6.0}
+_BITS_PER_PIXEL |= {"png": 16.0, "tiff": 24.0, "dpx": 24.0, "exr": 24.0, "jpeg": 6.0}
 
 
 def bytes_needed(encoding: Encoding, video: Video, width: int, height: int, frames: int) -> int:
     """Disk space for the segments of `frames` frames and for the film made of them; a guess, on the safe side."""
-    depth = video.bit_depth / 8 if encoding.codec in ("ffv1", "png", "tiff", "dpx") else 1
+    depth = video.bit_depth / 8 if encoding.codec in ("ffv1", "png", "tiff", "dpx", "exr") else 1
     return int(2 * frames * width * height * _BITS_PER_PIXEL[encoding.codec] * depth / 8)

@@ -29,7 +29,7 @@ class Colour:
     siting: tuple[float, float] = (0.0, 0.5)
     """Where the first chroma sample sits, right of and below the centre of the first luma sample, in luma pixels."""
     curve: str = ""
-    """What samples are instead of display values (media/curves.py): 'cineon', printing densities; '' nothing else."""
+    """What samples are instead of display values (media/curves.py): 'cineon' densities, 'linear' light, or ''."""
 
     @property
     def location(self) -> str:

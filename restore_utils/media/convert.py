@@ -24,9 +24,9 @@ def convert(frame: av.VideoFrame, pixel_format: str, source: Colour, target: Col
         target: colour wanted; its matrix counts between YUV and RGB only.
     """
     here, there = layout(frame.format.name), layout(pixel_format)
-    if here == there and source.range == target.range:
+    if here == there and source.range == target.range and source.curve == target.curve:
         return frame
-    if (here.kind == "rgb") != (there.kind == "rgb"):
+    if (here.kind == "rgb") != (there.kind == "rgb") or source.curve != target.curve:
         out = from_rgb(to_rgb(frame, source), pixel_format, target)
     else:
         out = av.VideoFrame(frame.width, frame.height, pixel_format)

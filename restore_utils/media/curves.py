@@ -1,15 +1,16 @@
 """How samples that are no display values are shown to models, and written back: a view transform that can be undone.
 
-Models are made for pictures as a display shows them. Film scans in printing densities (Cineon) look flat to them, so
-RGB is taken through a curve on the way in and through its inverse on the way back. Samples that no model touched never
-take that way.
+Models are made for pictures as a display shows them. Film scans in printing densities (Cineon) look flat to them,
+linear light (OpenEXR) dark. So RGB is taken through a curve on the way in and through its inverse on the way back.
+Samples that no model touched never take that way.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-CINEON = "cineon"
+CINEON, LINEAR = "cineon", "linear"
+_DISPLAY_GAMMA = 2.2
 _BLACK, _WHITE, _MOST = 95.0, 685.0, 1023.0
 """Codes of 10 bits: of the film's black, of its 90 % white, and the largest."""
 _PER_DECADE = 300.0  # codes: a step is 0.002 of density, the negative's gamma is 0.6
@@ -22,9 +23,11 @@ _OFFSET = 10 ** ((_BLACK - _WHITE) / _PER_DECADE)
 def show(levels: np.ndarray, curve: str) -> np.ndarray:
     """Levels of the stored range, float32 [0, 1], as a display shows them, float32 [0, 1].
 
-    Between black and white that is Kodak's conversion of 10-bit log film data to video ("Conversion of 10-bit Log Film
-    Data To 8-bit Linear or Video Data for the Cineon Digital Film System", 1995).
+    Linear light gets a display's gamma. Of densities, what lies between black and white is converted as Kodak does it
+    ("Conversion of 10-bit Log Film Data To 8-bit Linear or Video Data for the Cineon Digital Film System", 1995).
     """
+    if curve == LINEAR:
+        return levels ** np.float32(1 / _DISPLAY_GAMMA)
     if curve != CINEON:
         return levels
     codes = levels * np.float32(_MOST)
@@ -37,6 +40,8 @@ def show(levels: np.ndarray, curve: str) -> np.ndarray:
 
 def hold(shown: np.ndarray, curve: str) -> np.ndarray:
     """The inverse of show."""
+    if curve == LINEAR:
+        return shown ** np.float32(_DISPLAY_GAMMA)
     if curve != CINEON:
         return shown
     light = np.clip((shown - _TOE) / (_SHOULDER - _TOE), 0, 1) ** _GAMMA

@@ -11,6 +11,7 @@ import cv2
 from restore_utils.errors import OptionError, OutputError
 from restore_utils.media.clip import Clip, Colour, usual_matrix
 from restore_utils.media.container import MAX_PIXELS, MAX_SIDE
+from restore_utils.media.curves import LINEAR
 from restore_utils.media.mastering import Mastering
 from restore_utils.media.planes import Layout, layout
 
@@ -63,7 +64,13 @@ def _planar(kinds: str, depths: tuple[int, ...]) -> tuple[str, ...]:
 _LEFT = (0.0, 0.5)
 _SIXTEEN = {"gbrp16le": "rgb48be", "gray16le": "gray16be"}
 _IMAGES = {"gbrp": "rgb24", **_SIXTEEN}
-IMAGE_CODECS = {"png": (".png",), "tiff": (".tif", ".tiff"), "dpx": (".dpx",), "jpeg": (".jpg", ".jpeg")}
+IMAGE_CODECS = {
+    "png": (".png",),
+    "tiff": (".tif", ".tiff"),
+    "dpx": (".dpx",),
+    "exr": (".exr",),
+    "jpeg": (".jpg", ".jpeg"),
+}
 """Codecs of images and the suffixes of their files; the first is what files are named by."""
 
 CODECS: Mapping[str, Codec] = MappingProxyType(
@@ -111,6 +118,13 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
             "nut",
             (*_planar("gbrp", (8, 10, 12, 16)), *_planar("gray", (8, 16))),
             packed={"gbrp": "rgb24", "gbrp10le": "gbrp10be", "gbrp12le": "gbrp12be", **_SIXTEEN},
+        ),
+        "exr": Codec(
+            "exr",
+            "mov",
+            _planar("gbrp gray", (16,)),
+            options={"compression": "zip16"},
+            packed={"gbrp16le": "gbrpf32le", "gray16le": "grayf32le"},
         ),
         "jpeg": Codec(
             "mjpeg",
@@ -275,6 +289,8 @@ def colour_for(encoding: Encoding, clip: Clip, pixel_format: str, width: int, he
     unless the result is so much larger that players would take it for another matrix.
     """
     source, colour = layout(clip.video.pixel_format), clip.video.colour
+    if (colour.curve == LINEAR) != (encoding.codec == "exr"):  # which alone holds linear light
+        colour = replace(colour, curve=LINEAR if encoding.codec == "exr" else "")
     if (source.across, source.down) != (2, 2):
         colour = replace(colour, siting=_LEFT)
     if layout(pixel_format).kind == "rgb":

@@ -16,7 +16,7 @@ from PIL import Image, TiffImagePlugin
 from restore_utils.errors import SourceError
 from restore_utils.media import dpx
 from restore_utils.media.container import MAX_PIXELS, check_file
-from restore_utils.media.curves import CINEON
+from restore_utils.media.curves import CINEON, LINEAR
 from restore_utils.media.planes import Orientation
 
 KINDS = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".dpx": "dpx", ".exr": "exr", ".jpg": "jpeg", ".jpeg": "jpeg"}
@@ -81,7 +81,7 @@ def look(path: Path) -> Facts:
         curve, said = (CINEON, "holds film densities (Cineon log), and so does the result") if header.log else ("", "")
         return Facts(header.orientation, _shape(header.aspect), 1, header.rate, header.timecode, curve, said)
     if path.suffix.lower() == ".exr":
-        return Facts()
+        return Facts(curve=LINEAR, said="holds linear light; in pictures that are changed it is cut off at 0 and 1")
     try:
         return _tiff(path) if KINDS[path.suffix.lower()] == "tiff" else _png_or_jpeg(path)
     except SourceError:

@@ -21,6 +21,7 @@ _NAME = re.compile(
     r"(?:yuvj?(?P<subsampling>4[1-4][0-4])p|(?P<gray>gray)|(?P<gbr>gbr)p)(?P<bits>9|10|12|14|16)?(?:le)?"
 )
 _SUBSAMPLING = {"410": (4, 4), "411": (4, 1), "420": (2, 2), "422": (2, 1), "440": (1, 2), "444": (1, 1)}
+_PLANAR_FLOAT = re.compile(r"(?:gbra?p|gray)f(16|32)(le|be)")
 _EXACT = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 
 
@@ -168,6 +169,15 @@ def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
     target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
 
 
+def as_float(frame: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
+    """A frame of 16 bits as one of floats in [0, 1], of which `Planar` makes the same again."""
+    out = av.VideoFrame(frame.width, frame.height, pixel_format)
+    for target, plane in zip(out.planes, arrays(frame), strict=True):
+        view(target, "<f4")[...] = plane.astype(np.float32) / np.float32(65535)
+    copy_tags(frame, out)
+    return out
+
+
 class Planar:
     """Brings frames of any pixel format into their planar format. Keeps swscale's tables, so use one per stream."""
 
@@ -187,6 +197,11 @@ class Planar:
             dtype = np.dtype((">u2" if name.endswith("be") else "<u2") if wide else np.uint8)
             count = 1 if target.startswith("gray") else 3
             return new_frame([view(plane, dtype) for plane in frame.planes[:count]], target, frame)
+        if match := _PLANAR_FLOAT.fullmatch(name):
+            kind = f"{'>' if match[2] == 'be' else '<'}f{int(match[1]) // 8}"
+            kept = frame.planes[: 1 if target.startswith("gray") else 3]
+            light = [np.nan_to_num(np.clip(view(plane, kind).astype(np.float32), 0, 1)) for plane in kept]
+            return new_frame([np.rint(plane * np.float32(65535)).astype(np.uint16) for plane in light], target, frame)
         return _rescaled(self._swscale, frame, frame.width, frame.height, target, _EXACT)
 
     def resized(self, frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> av.VideoFrame:

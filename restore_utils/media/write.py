@@ -27,7 +27,7 @@ from restore_utils.media.colour import from_rgb
 from restore_utils.media.container import url
 from restore_utils.media.convert import convert
 from restore_utils.media.encoding import CODECS, Encoding, colour_for, pixel_format_for, unmastered
-from restore_utils.media.planes import Layout, arrays, layout, new_frame, put_back
+from restore_utils.media.planes import Layout, arrays, as_float, layout, new_frame, put_back
 from restore_utils.media.read import Frame
 
 __all__ = ["Encoding", "SegmentInfo", "Writer", "pixel_format_for", "segment_info", "with_chroma"]
@@ -264,9 +264,12 @@ class Writer:
         if frame is not None and frame.format.name != packed:
             pts, time_base = frame.pts, frame.time_base
             # One thread: swscale writes past the end of a row, over what another thread has written.
-            frame = frame.reformat(
-                format=packed, interpolation="POINT", src_color_range=2, dst_color_range=2, threads=1
-            )
+            if "f32" in packed:
+                frame = as_float(frame, packed)
+            else:
+                frame = frame.reformat(
+                    format=packed, interpolation="POINT", src_color_range=2, dst_color_range=2, threads=1
+                )
             frame.pts, frame.time_base = pts, time_base
         with writing(self.path):
             self._container.mux(self._stream.encode(frame))
