@@ -14,8 +14,8 @@ from restore_utils.damage.whole import degrade
 from restore_utils.jobs.restoration import restore_film, settings_for
 from restore_utils.media.clock import timeline
 from restore_utils.media.inspect import probe
-from restore_utils.media.order import InOrder
 from restore_utils.media.read import Reader
+from restore_utils.media.stamps import InOrder
 from tests import clips
 from tests.test_mux import clicks, heard
 

@@ -18,9 +18,9 @@ from restore_utils.media import images
 from restore_utils.media.boxes import crop_of, says_centre
 from restore_utils.media.clip import LOCATIONS, Chapter, Clip, Colour, Track, Video, usual_matrix
 from restore_utils.media.container import MAX_PIXELS, MAX_SIDE, MAX_STREAMS, legible, open_film
-from restore_utils.media.ending import cut_short
 from restore_utils.media.mastering import Mastering
 from restore_utils.media.planes import Layout, Orientation, arrays, layout, planar_format, view
+from restore_utils.media.truncation import cut_short
 
 __all__ = ["Chapter", "Clip", "Colour", "Track", "Video", "packets", "picture", "probe"]
 

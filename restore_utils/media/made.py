@@ -15,11 +15,11 @@ from av.stream import Disposition
 from av.subtitles.subtitle import SubtitleSet
 
 from restore_utils.errors import JobError, OutputError
-from restore_utils.media.carriers import Span
 from restore_utils.media.clip import Clip, Track
 from restore_utils.media.clock import Timeline
 from restore_utils.media.container import open_film
 from restore_utils.media.tracks import TEXT_CODEC, Timed, carrier_of, flow
+from restore_utils.media.transfer import Span
 
 _MS = Fraction(1, 1000)
 _MARKUP = str.maketrans({"\r": "", "{": "(", "}": ")", "<": "‹", ">": "›"})  # what players would take for styles

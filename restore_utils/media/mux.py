@@ -23,7 +23,6 @@ import av
 from restore_utils.errors import JobError, OutputError
 from restore_utils.files.parts import check_name, part_of
 from restore_utils.media import tracks
-from restore_utils.media.carriers import Span
 from restore_utils.media.clip import Clip
 from restore_utils.media.container import url
 from restore_utils.media.encoding import CODECS, IMAGE_CODECS, Encoding
@@ -32,6 +31,7 @@ from restore_utils.media.made import MadeTrack, prefer, put_in
 from restore_utils.media.matroska import ROOM, write_picture
 from restore_utils.media.timecode import later
 from restore_utils.media.tracks import Timed
+from restore_utils.media.transfer import Span
 from restore_utils.media.write import SegmentInfo, finish, segment_info, writing
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from fractions import Fraction
 import av
 from av.stream import Discard, Disposition
 
-from restore_utils.media.carriers import Carrier, Copy, Recode, Span, Text
 from restore_utils.media.clip import Clip, Track
 from restore_utils.media.clock import Timeline, timeline
 from restore_utils.media.container import open_film
+from restore_utils.media.transfer import Carrier, Copy, Recode, Span, Text
 
 _SOUND = {"mp4": "aac", "mov": "aac", "matroska": "flac", "mxf": "pcm_s24le"}
 _MXF_RATE = 48_000  # samples per second that FFmpeg's muxer of MXF takes

@@ -9,7 +9,7 @@ from typing import Protocol
 import av
 from av.stream import Disposition
 
-from restore_utils.media.order import InOrder
+from restore_utils.media.stamps import InOrder
 
 
 @dataclass(frozen=True)
