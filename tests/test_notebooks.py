@@ -56,6 +56,10 @@ TINY = {
         {"source_url": "film.mkv", "weights": "deblur.pth + second.pth", "stop": "0.3", "folder": "sharper"},
         ["sharper/film/restored.mp4"],
     ),
+    "07_widen": (
+        {"source_url": "film.mkv", "codec": "ffv1", "sides": "recover", "stop": "0.3", "folder": "wider"},
+        ["wider/film/wide.mkv"],
+    ),
     "08_your_model": (
         {"source_url": "film.mkv", "model": "mine + larger.pth", "codec": "ffv1", "folder": "mine"},
         ["mine/film/restored.mkv"],

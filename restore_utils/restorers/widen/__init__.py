@@ -7,7 +7,8 @@ solve      one pass over a shot: key frames' sides  sisters   what other shots o
 canvas     where things lie beside a key frame      draw      what nobody filmed, by SideNet
 net        SideNet                                  ambient   the picture itself, blurred
 grain      grain for the sides                      store     key frames on the disk
-seam       sides that meet the picture              lessons   what the network learns from; adapt: from a shot itself
+seam       sides that meet the picture              lessons   what the network learns from
+adapt      the network fitted to a shot
 
 Its training is restore_utils.train.widen.
 """
@@ -41,6 +42,7 @@ ENTRY = Restorer(
             help="learned: what other frames saw, the rest drawn; recover: the rest soft; ambient: blurred; or black",
         ),
         Option("bars", "", help="numbers of shots whose sides stay black: 2+5-7"),
+        Option("adapt", 0, low=0, high=2000, help="steps of learning from each shot's own inner sides before"),
         Option(
             "show", "picture", choices=("picture", "origins"), help="origins: where the sides come from, by colours"
         ),

@@ -33,7 +33,7 @@ CLOSE = 0.8
 """Share of the difference between the picture's last column and a side's first that is taken out."""
 MOVES = 2.0
 """Registered pixels by which something moves otherwise than the camera, to be called moving."""
-SOFT = 0.008
+SOFT = 0.004
 """Share of the picture's longer side: sigma by which the borders of what is trusted are softened."""
 PLATE = 7
 """Frames of a resting camera whose median stands for them, so that who walks by is not drawn into the sides."""
