@@ -90,7 +90,7 @@ def train(
     minutes: Annotated[float, typer.Option(help="Of training, for other kinds than unet.")] = 90.0,
     preset: Annotated[
         str | None,
-        typer.Option(help="unet: quick (default), star-wars, deoldify, smoke; upscale: fine (default), fast."),
+        typer.Option(help="unet: quick (default), star-wars, deoldify, pix2pix, smoke; upscale: fine (default), fast."),
     ] = None,
     stages: Annotated[Path | None, typer.Option(help="FILE.toml of your own stages.")] = None,
     gan: Annotated[bool, typer.Option(help="Also the critic and the GAN phase.")] = True,

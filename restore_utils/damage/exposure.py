@@ -1,4 +1,4 @@
-"""Light and colour: flicker, vignette, fading, black-and-white stock, tinting."""
+"""Light and colour: flicker, vignette, fading, black-and-white stock, tinting; and what only networks learn from."""
 
 from __future__ import annotations
 
@@ -88,6 +88,27 @@ def monochrome(x: Tensor, ns: np.ndarray, plan, p) -> Tensor:
     grey = x[:, :1] * weights[0] + x[:, 1:2] * weights[1] + x[:, 2:] * weights[2]
     grey = (grey - 0.5) * p.contrast + 0.5
     return grey.clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
+
+
+@fault("value", stage="picture")
+def value(x: Tensor, ns: np.ndarray, plan, p) -> Tensor:
+    """Grey by the largest of red, green and blue, as the value of HSV: no stock, but what Pix2Pix-Film learns from.
+
+    A. Juliani, Pix2Pix-Film (2017).
+    """
+    return x.amax(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
+
+
+@fault(
+    "sides",
+    stage="light",
+    share=Par((0.125, 0.125), 0, 0.45, "of the width that is black at the left and at the right each"),
+)
+def sides(ns: np.ndarray, plan, p) -> tuple[np.ndarray, np.ndarray]:
+    """Black sides, for networks that learn what lies there: an eighth of 16:9 on each side leaves 4:3."""
+    x = (np.arange(plan.size[0]) + 0.5) / plan.size[0]
+    seen = ((x >= p.share) & (x < 1 - p.share)).astype(float)
+    return np.broadcast_to(seen, (1, 1, plan.size[1], plan.size[0])), np.zeros((1, 1, 1, 1))
 
 
 @fault(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from restore_utils.restorers.widen.draw import Drawer
 from restore_utils.restorers.widen.lessons import SIDE, hidden_columns, lesson, losses
 from restore_utils.restorers.widen.net import SideNet, continued
 from restore_utils.train import learn_kind
+from restore_utils.train.unet import PRESETS
+from restore_utils.train.unet import train as learn
 from restore_utils.train.widen import run as widen
 
 
@@ -93,3 +96,12 @@ def test_a_shot_teaches_its_own_sides():
         again = adapted(drawer, frames, 3, across=True, seed=5)
     assert any(not torch.equal(a, b) for a, b in zip(taught.net.parameters(), drawer.net.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(taught.net.parameters(), again.net.parameters(), strict=True))
+
+
+def test_pix2pix_learns_from_any_pairs(pairs, tmp_path, monkeypatch):
+    preset = PRESETS["pix2pix"]
+    stages = tuple(replace(stage, size=64, batch=2, epochs=0.5) for stage in preset.stages)
+    small = replace(preset, stages=stages, encoder="resnet18", critic_width=8, epoch=8, saved=4, held=2)
+    monkeypatch.setitem(PRESETS, "pix2pix", small)
+    weights = learn(pairs, tmp_path / "run", preset="pix2pix", pretrained=False, device="cpu")
+    assert weights.is_file()
