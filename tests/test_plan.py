@@ -103,12 +103,12 @@ def test_runs_and_tiles_follow_the_memory():
     assert run_sizes([whole], 1920, 1080, 1000)[0].tile is None
 
 
-@pytest.mark.parametrize(("context", "length"), [(0, 8), (1, 8), (2, 8), (4, 16), (6, 32), (12, 64)])
+@pytest.mark.parametrize(("context", "length"), [(0, 8), (1, 8), (4, 8), (5, 16), (6, 16), (12, 32)])
 def test_runs_are_as_long_as_their_context_asks_for(context, length):
     model = windowed(lambda window: window[0], context, context)
     (size,) = run_sizes([model], 64, 64, 2**40)
     assert size.length == length
-    assert (size.length + 2 * context) / size.length <= 1.5
+    assert 2 * context <= size.length
 
 
 def test_settings_that_cannot_be():

@@ -165,8 +165,8 @@ class _Stage:
         (shot, lo, _), (last_shot, _, last_hi) = cells[0], cells[-1]
         head = max(shot.first, lo - before)
         tail = min(last_shot.stop, last_hi + after)
-        # Room for a run and its context, and for one more run before the context has to move.
-        room = min(before + 2 * self.length + after, tail - head)
+        # Room for a run and its context, and for as much again as the context: it moves once in as many frames.
+        room = min(2 * (before + after) + self.length, tail - head)
         window = Window(room, self.model.multiple_of, self.device)
         opened, state = None, None
         with closing(self.source(head, tail)) as stream:

@@ -190,9 +190,9 @@ def run_sizes(models: Sequence[FrameModel], width: int, height: int, memory: int
             tile = max(smallest_tile(model.reach, model.multiple_of), int(math.sqrt(memory / least)))
             tile = tile if tile < max(width, height) else None
         longest = _LONGEST_RUN
-        # What a model works out about frames of context it works out again for the next run: at most a third of what
-        # it is given. A power of two, so that runs of all models of a chain often begin at the same frame.
-        while longest < 2 * (model.before + model.after) and not model.grid:
+        # What a model works out about frames of context it works out again for the next run: at most half of what it
+        # is given. A power of two, so that runs of all models of a chain often begin at the same frame.
+        while longest < model.before + model.after and not model.grid:
             longest *= 2
         sizes.append(RunSize(max(1, min(longest, 1 + int(spare // further))), tile))
         width, height = model.out_size(width, height)
