@@ -57,7 +57,7 @@ def restore(
         Path | None, typer.Option(help="A folder on a safer disk: what is finished is copied there, and brought back.")
     ] = None,
     segment_frames: Annotated[int, typer.Option(help="Frames in a finished piece, about.")] = 120,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     codec: Annotated[
         str, typer.Option(help="h264, h265, prores, dnxhr, ffv1; png, tiff, dpx, exr or jpeg for a folder of images.")
     ] = "",

@@ -262,6 +262,6 @@ def test_the_command_line_says_what_is_wrong(pairs, tmp_path, monkeypatch, capsy
     code, said = call(pairs, tmp_path / "out", "--encoder", "vgg")
     assert (code, "choose one of resnet18" in said) == (2, True)
     code, said = call(pairs, tmp_path / "out", "--device", "tpu")
-    assert (code, "choose auto, cpu or cuda" in said) == (2, True)
+    assert (code, "choose auto, cpu, cuda or mps" in said) == (2, True)
     code, said = call(pairs, tmp_path / "out", "--preset", "smoke", "--no-gan", "--no-pretrained")
     assert (code, "model.safetensors is ready" in said) == (0, True)
