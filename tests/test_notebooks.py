@@ -56,6 +56,10 @@ TINY = {
         {"source_url": "film.mkv", "weights": "deblur.pth + second.pth", "stop": "0.3", "folder": "sharper"},
         ["sharper/film/restored.mp4"],
     ),
+    "06_colour": (
+        {"source_url": "film.mkv", "over": "yes", "stop": "0.3", "codec": "ffv1", "folder": "coloured"},
+        ["coloured/film/coloured.mkv"],
+    ),
     "07_widen": (
         {"source_url": "film.mkv", "codec": "ffv1", "sides": "recover", "stop": "0.3", "folder": "wider"},
         ["wider/film/wide.mkv"],

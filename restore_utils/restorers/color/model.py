@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -90,6 +91,12 @@ class Color(FrameModel):
         self.over = over
         self.fingerprint = _fingerprint(self.hints, references)
         self.library = Library(self.painter, self.references)
+
+    def with_hints(self, hints: Hints) -> Color:
+        """The same model with other hints."""
+        other = copy.copy(self)
+        other.hints, other.fingerprint = hints, _fingerprint(hints, self.references)
+        return other
 
     def refuse(self, film: Film) -> str | None:
         """See FrameModel: hints that are not of this film, and films that have colours already."""
