@@ -144,9 +144,9 @@ class FilmDecoder(AbstractContextManager):
         facts = {"shape of pixels": self._stream.codec_context.sample_aspect_ratio, "colour tags": tags}
         if self._first is None:
             self._first = had, facts
-        news = [f"with what the first has not: {left_out(what)}" for what in had - self._first[0]]
+        news = [f"have what the first has not; {left_out(what)}" for what in had - self._first[0]]
         news += [
-            f"unlike the first in {what}; the result says of all what the first does"
+            f"differ from the first in {what}; the result says of all what the first does"
             for what, said in facts.items()
             if said != self._first[1][what] and said is not None
         ]
@@ -246,7 +246,7 @@ class FilmDecoder(AbstractContextManager):
         ]
         lines = [f"{self._clip.path.name}: {_frames(count)} {what}" for count, what in facts if count]
         name = self._clip.path.name
-        changes = [f"{name}: {_frames(count)} {what}" for what, count in self._found.items()]
+        changes = [f"{name}: {count} of its frames {what}" for what, count in self._found.items()]
         return [*self._clock.messages, *lines, *changes]
 
 
