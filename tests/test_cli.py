@@ -425,9 +425,9 @@ def test_the_picture_of_a_film_can_be_chosen(run, tmp_path):
 def test_several_models_on_one_frame(run, film, tmp_path):
     words = ["compare", film, "both.png", "--models", "median", "--models", "deflicker + median", "--at", "0.2"]
     assert run(*words)[0] == 0
-    picture = Image.open(tmp_path / "both.png")
-    assert picture.size[0] >= 2 * 64
-    assert picture.size[1] >= 2 * 48
+    with Image.open(tmp_path / "both.png") as picture:
+        assert picture.size[0] >= 2 * 64
+        assert picture.size[1] >= 2 * 48
     for again, part in ((words, "--force"), (["compare", film, "both.avi", "--models", "copy"], "choose .png or .jpg")):
         code, _, said = run(*again)
         assert code == 2
