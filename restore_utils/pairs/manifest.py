@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from restore_utils.errors import JobError, OptionError
+from restore_utils.files.parts import part_of
 from restore_utils.pairs.survey import hash_file
 from restore_utils.version import __version__
 
@@ -113,7 +114,7 @@ def read(folder: Path) -> dict:
 
 def write_rows(folder: Path, rows: list[dict]) -> None:
     """Writes the table of items: a line for each, with the hashes of its files."""
-    part = folder / f"{ROWS}.part"
+    part = part_of(folder / ROWS)
     with part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
