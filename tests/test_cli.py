@@ -86,7 +86,7 @@ def test_render_factor_and_stretch(run, film, tmp_path):
     again = page.split("python -m restore_utils ")[1].split("<")[0].split()
     code, _, said = run(*(film if word.endswith("film.mkv") else word for word in again))
     assert code == 0, said
-    assert " 0 of them now" not in said[-1]
+    assert " 0 of them made now" not in said[-1]
     assert "now at" not in said[-1]  # it is the same restoration: nothing was made again
     code, _, said = run("restore", film, "out.mkv", *words, "--stretch")
     assert code == 2
