@@ -11,9 +11,10 @@ import pytest
 from sklearn.datasets import load_sample_image
 
 from restore_utils import scores as scoring
+from restore_utils.cli import main as cli
 from restore_utils.errors import OptionError, SourceError
 from restore_utils.scores import PSNR_CAP, flicker, has_vmaf, psnr, score, ssim
-from tests import clips
+from tests import clips, films
 
 
 def film(path, pictures, **options):
@@ -130,3 +131,12 @@ def test_vmaf(tmp_path):
     good, bad = score(clean, clean, vmaf=True), score(clean, noisy, vmaf=True)
     assert good.vmaf > 90
     assert bad.vmaf < good.vmaf - 10
+
+
+@pytest.mark.parametrize("words", [(), ("--vmaf",)])
+def test_the_command_measures_vmaf_where_it_is_asked_for(tmp_path, monkeypatch, capsys, words):
+    given = films.shots(tmp_path / "film.mkv", lengths=(4,), size=(64, 64))
+    monkeypatch.setattr("sys.argv", ["restore-utils", "score", str(given), str(given), "--json", *words])
+    assert cli.main() == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["vmaf"] is not None) == (bool(words) and has_vmaf())

@@ -115,12 +115,13 @@ def compare(
 def score(
     reference: Path,
     result: Path,
+    vmaf: Annotated[bool, typer.Option("--vmaf", help="VMAF too, where this ffmpeg has it; takes its time.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Measure a result against a clean film: PSNR, SSIM, flicker, VMAF where there is one."""
+    """Measure a result against a clean film: PSNR, SSIM and flicker."""
     from restore_utils.progress import text_progress
     from restore_utils.scores import score as measure
 
     with text_progress() as progress:
-        scores = measure(reference, result, progress=partial(progress, "score"))
+        scores = measure(reference, result, vmaf=vmaf, progress=partial(progress, "score"))
     print_line(json.dumps(scores.as_dict(), indent=1) if as_json else str(scores))
