@@ -14,6 +14,8 @@ from restore_utils.restorers.widen.net import MULTIPLE, SideNet, side_planes
 
 LINES = 192
 """Height of the windows that the network sees, as in its training."""
+SOFT, SOFT_FROM = 5.0, 32
+"""Sigma in pixels by which a window is blurred where it lies so many pixels and more from the seam, and less before."""
 CONTEXT = 80
 """Columns of a window that are known, at least."""
 
@@ -32,6 +34,7 @@ class Drawer:
                 show, which counts by `trust`, float32 (H2, W2), [0, 1].
         """
         result = wide.copy()
+        grey = np.ptp(wide[canvas.box.slices][::4, ::4], axis=-1).max() < 1
         windows = [self._window(strip, canvas) for strip in canvas.strips]
         for strip, (lines, columns, size) in zip(canvas.strips, windows, strict=True):
 
@@ -55,6 +58,12 @@ class Drawer:
                 nothing = torch.zeros_like(picture), torch.zeros_like(visible)
                 found = self.net(side_planes(picture, visible, picture, trusted * (1 - visible), *nothing))[0]
             found = found.permute(1, 2, 0).float().clamp(0, 1).cpu().numpy() * 255
+            if grey:
+                found = np.repeat(found.mean(-1, keepdims=True), 3, -1)
+            # Far from the seam what it draws is texture that nothing holds in place: there it is made soft.
+            edge = depth * size[0] / columns
+            far = np.clip((edge - np.arange(size[0], dtype=np.float32)) / SOFT_FROM, 0, 1)[None, :, None]
+            found = found + (cv2.GaussianBlur(found, (0, 0), SOFT) - found) * far
             large = cv2.resize(found, (columns, lines), interpolation=cv2.INTER_CUBIC)[:, :depth]
             _to_left(result, strip, canvas)[:, :depth] = large
         return np.clip(result, 0, 255)
