@@ -19,7 +19,8 @@ from restore_utils.restorers.color.hints import Hint, Hints
 from restore_utils.restorers.color.lab import lab_to_rgb, rgb_to_lab
 from restore_utils.restorers.color.model import Color
 from restore_utils.restorers.color.network import ColorNet, Look, Seeds, joined, remember, remember_points
-from restore_utils.restorers.color.painter import settled
+from restore_utils.restorers.color.painter import Painter, settled
+from restore_utils.restorers.color.places import ranked
 from restore_utils.restorers.color.references import Reference
 
 WIDTH, HEIGHT = 96, 64
@@ -244,6 +245,18 @@ def test_a_tint_can_stay(net, colors):
     kept = ab_of(colored_by(Color(net, over="tint"), tinted)).mean((0, 2, 3))
     gone = ab_of(colored_by(Color(net, over="yes"), tinted)).mean((0, 2, 3))
     assert float(kept[1] - gone[1]) > 0.08
+
+
+def test_the_frame_whose_colours_settle_most_comes_first(net, colors):
+    painter = Painter(net, torch.device("cpu"))
+    greys = [np.ascontiguousarray(grey_of(colors)[n, 0].numpy()) for n in (0, 1, 2)]
+    strange = np.random.default_rng(1).random(greys[0].shape, np.float32)
+    places = ranked(painter, {7: strange, 10: greys[0], 11: greys[1], 12: greys[2]})
+    shares = [place.settles for place in places]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < sum(shares) <= 1
+    assert places[0].unsure.shape == greys[0].shape
+    assert len({place.frame for place in places}) == len(places)
 
 
 # ---- files ----

@@ -23,6 +23,8 @@ from restore_utils.restorers import registry
 from restore_utils.restorers.color import hints as hint_files
 from restore_utils.restorers.color.hints import Hint, Hints
 from restore_utils.restorers.color.model import Color
+from restore_utils.restorers.color.painter import Working
+from restore_utils.restorers.color.places import Place, ranked
 
 _WIDEST = 960  # pixels of a picture in the notebook
 
@@ -113,6 +115,11 @@ class Painting:
         rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else rgb
         _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
         return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+    def best_first(self, frames: list[int]) -> list[Place]:
+        """Those of some frames whose colours would settle most of what is unsure, best first."""
+        working = Working.of(*self.size, self.color.detail)
+        return ranked(self.color.painter, {n: working.grey(self.frame(n).numpy()) for n in frames})
 
     def widget(self, frames: list[int]):
         """A form: choose one of the frames, pick a colour, click; each click colours the frame again."""
