@@ -19,7 +19,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ import torch
 from PIL import Image
 
 LONGEST_S = 60
+_CHUNK = 40
 _SIDE = (64, 48)
 
 
@@ -162,15 +163,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", help="folder for the files that show something")
     arguments = parser.parse_args()
-    work: Callable = _part
-    parts = [range(k, arguments.count, arguments.workers) for k in range(arguments.workers)]
-    calls = [(numbers, arguments.seed, arguments.kinds, arguments.keep) for numbers in parts]
+    parts = [range(k, min(k + _CHUNK, arguments.count)) for k in range(0, arguments.count, _CHUNK)]
+    done = bad = 0
+    part = partial(_part, seed=arguments.seed, kinds=arguments.kinds, keep=arguments.keep)
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        wrong = sorted(line for found in pool.starmap(work, calls) for line in found)
-    for number, kind, line in wrong:
-        print(f"{number} ({kind}): {line}")
-    print(json.dumps({"files": arguments.count, "kinds": len(arguments.kinds), "wrong": len(wrong)}))
-    sys.exit(bool(wrong))
+        for numbers, wrong in zip(parts, pool.imap(part, parts)):
+            done, bad = done + len(numbers), bad + len(wrong)
+            for number, kind, line in wrong:
+                print(f"{number} ({kind}): {line}")
+            print(f"{done} files, {bad} wrong", flush=True)
+    print(json.dumps({"files": arguments.count, "kinds": len(arguments.kinds), "wrong": bad}))
+    sys.exit(bool(bad))
 
 
 if __name__ == "__main__":
