@@ -22,10 +22,10 @@ from restore_utils.errors import ModelError, OptionError
 from restore_utils.jobs import job
 from restore_utils.restorers.film import grain
 from restore_utils.restorers.film import model as film
-from restore_utils.restorers.film.align import choose, relit, sides, view, window
+from restore_utils.restorers.film.align import Window, choose, relit, sides, view, window
 from restore_utils.restorers.film.mask import GivenMask
-from restore_utils.restorers.film.model import soft_mask
 from restore_utils.restorers.film.network import FilmNet, _add_rows, _folded
+from restore_utils.restorers.film.spots import Choice, soft_mask
 from tests import films
 
 SHIPPED = Path(__file__).parents[1] / "models" / "film-small.safetensors"
@@ -112,7 +112,7 @@ def test_strength(small, spotted):
     whole, mask = run(small, dirty)
     half, half_mask = run(film.load(SHIPPED, strength=0.5), dirty)
     none, none_mask = run(film.load(SHIPPED, strength=0.0), dirty)
-    assert mask[3, 0, 42, 62] == 1
+    assert mask[3, 0, 42, 62] > 0.95
     assert torch.equal(none, dirty)
     assert not none_mask.any()
     torch.testing.assert_close(half_mask, mask / 2)
@@ -136,15 +136,62 @@ def test_grey_stays_grey(small, spotted):
     assert torch.equal(frames[:, 0], frames[:, 2])
 
 
+def apart_window(apart: np.ndarray, shown: np.ndarray | None = None) -> Window:
+    """A window in which the frame is that far apart (H, W) from its neighbours; nearer to one of them where shown."""
+    planes = np.zeros((9, *apart.shape), np.float32)
+    planes[3:9] = apart
+    if shown is not None:
+        planes[3][shown] = 0
+    evidence = np.zeros((10, (apart.shape[0] + 1) // 2, (apart.shape[1] + 1) // 2), np.float32)
+    evidence[3] = 1 + np.log(0.03) / 2
+    return Window(planes, np.ones(4, np.float32), evidence, np.zeros((9, 1, apart.shape[1])), [], [])
+
+
+def test_what_a_neighbour_shows_as_well_is_no_damage():
+    chance, apart, shown = (np.zeros((32, 32), t) for t in (np.float32, np.float32, bool))
+    chance[4:8, 4:8] = chance[20:24, 20:24] = 1
+    apart[4:8, 4:8] = apart[20:24, 20:24] = 0.3
+    shown[20:24, 20:24] = True
+    mask = soft_mask(chance, apart_window(apart, shown), Choice())
+    assert mask[5, 5] == 1
+    assert not mask[16:].any()
+
+
 def test_the_rim_of_damage_goes_with_it_where_it_shows():
     chance, apart = np.zeros((9, 9), np.float32), np.zeros((9, 9), np.float32)
     chance[3:6, 3:6] = 1
     apart[3:6, 3:7] = 0.2  # smeared to the right
-    mask = soft_mask(chance, apart)
+    mask = soft_mask(chance, apart_window(apart), Choice())
     assert (mask[3:6, 3:6] == 1).all()
     assert (mask[3:6, 6] > 0.5).all()
     mask[3:6, 3:7] = 0
     assert not mask.any()
+
+
+def test_the_dial_chooses_spots_by_certainty_size_and_polarity(spotted):
+    chance, apart = np.zeros((160, 224), np.float32), np.zeros((160, 224), np.float32)
+    for (y, x, side), value, way in (((20, 20, 3), 0.6, -1), ((60, 60, 40), 0.6, -1), ((120, 180, 6), 0.9, 1)):
+        chance[y : y + side, x : x + side], apart[y : y + side, x : x + side] = value, 0.2 * way
+
+    def left(choice: Choice) -> list[bool]:
+        mask = soft_mask(chance, apart_window(apart), choice)
+        return [bool(mask[y, x]) for y, x in ((21, 21), (80, 80), (122, 182))]
+
+    assert left(Choice()) == [True, False, True], "the larger a spot, the surer it has to be"
+    assert left(Choice(polarity="bright")) == [False, False, True]
+    assert left(Choice(polarity="dark")) == [True, False, False]
+    assert left(Choice(smallest=0.03)) == [False, False, True]
+    assert left(Choice(largest=0.03)) == [True, False, False]
+    shifts = [Choice(sensitivity=s).shift for s in (0, 0.25, 0.5, 0.75, 1)]
+    assert shifts == sorted(shifts)
+    assert shifts[2] == 0
+    for wrong in ({"sensitivity": 2.0}, {"smallest": 0.5, "largest": 0.1}, {"polarity": "grey"}):
+        with pytest.raises(OptionError):
+            Choice(**wrong)
+    damaged = spotted[0]
+    cautious, thorough = (run(film.load(SHIPPED, sensitivity=s), damaged)[1] > 0 for s in (0.0, 1.0))
+    assert cautious.sum() < thorough.sum()
+    assert not (cautious & ~thorough).any()
 
 
 def test_repeated_frames_are_not_taken_for_neighbours(small, spotted):

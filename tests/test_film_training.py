@@ -13,6 +13,7 @@ from restore_utils.restorers.film import model as film
 from restore_utils.restorers.film.network import FilmNet
 from restore_utils.train.film import dirt, things
 from restore_utils.train.film import run as film_train
+from restore_utils.train.film.calibrate import BINS, calibrate, platt
 from restore_utils.train.film.footage import HEIGHT, WIDTH, gather
 from restore_utils.train.film.losses import planes_of, unpacked
 from restore_utils.train.film.run import grow, train
@@ -162,3 +163,18 @@ def test_training_says_what_is_wrong_in_one_line(footage, tmp_path, monkeypatch,
         line = capsys.readouterr().err
         assert said in line
         assert line.count("\n") == 1
+
+
+def test_calibrated_chances_are_true():
+    rng = np.random.default_rng(0)
+    logit = rng.normal(-2, 3, 200_000)
+    true = rng.random(logit.size) < 1 / (1 + np.exp(-(0.6 * logit - 0.8)))
+    bins = [np.histogram(logit[k].clip(-15.9, 15.9), BINS)[0] for k in (true, ~true)]
+    assert platt(*bins) == pytest.approx((0.6, -0.8), abs=0.03)
+
+
+def test_a_calibration_goes_into_the_weight_file(footage, tmp_path):
+    weights = train([footage], tmp_path, minutes=30, steps=1, widths=(4, 4), workers=0, batch=1, kept=4, device="cpu")
+    said = calibrate(weights, [footage], windows=3)
+    assert film.load(weights).calibration == pytest.approx((said["scale"], said["bias"]), abs=1e-4)
+    assert 0 <= said["clean 0"] <= said["clean 1"] <= 1

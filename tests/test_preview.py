@@ -12,7 +12,7 @@ from restore_utils.core.adapters import per_frame
 from restore_utils.errors import ModelError, OptionError
 from restore_utils.jobs.job import open_job
 from restore_utils.jobs.settings import Settings
-from restore_utils.notebook.preview import enlargers, render_factors
+from restore_utils.notebook.preview import enlargers, render_factors, sensitivities
 from restore_utils.restorers import registry as zoo
 from tests import films
 
@@ -69,3 +69,11 @@ def test_a_strip_of_enlargers(job):
     assert len(set(re.findall('src="(data:[^"]+)"', strip.body))) == 3
     with pytest.raises(OptionError, match="no enlarger is named"):
         enlargers(job, Settings(models=("copy",)), " ")
+
+
+def test_a_frame_is_shown_at_three_sensitivities(job):
+    strip = captions(sensitivities(job, Settings(models=("film-small",)), n=4))
+    assert strip[0] == "frame 4 as it is"
+    assert [c.split(":")[0] for c in strip[1:]] == ["cautious", "normal", "thorough"]
+    with pytest.raises(OptionError, match="sensitivity"):
+        sensitivities(job, Settings(models=("median",)), n=4)

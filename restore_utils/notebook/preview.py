@@ -18,6 +18,9 @@ from restore_utils.show import Html, strip
 
 PART = (240, 180)  # pixels of the source, width and height, of the part that enlargers are shown on
 _LANCZOS = "Lanczos"
+SENSITIVITIES = {"cautious": 0.15, "normal": 0.5, "thorough": 0.85}
+"""Names for how readily what may be damage is repaired: the option `sensitivity` of the film restorers."""
+_MARK = np.array([1.0, 0.25, 0.12], np.float32)
 
 
 def render_factors(
@@ -72,6 +75,30 @@ def models(
     ways = [(" + ".join(settings.models), settings)]
     ways += [(" + ".join(chain), replace(settings, models=tuple(chain))) for chain in chains]
     return _strip(job, ways, n, progress)
+
+
+def sensitivities(job: Job, settings: Settings, *, n: int | None = None, progress: Progress | None = None) -> Html:
+    """A strip of one frame: as it is, and in colour what would be repaired of it at each of SENSITIVITIES.
+
+    Args:
+        n, progress: as for `render_factors`.
+
+    Raises:
+        OptionError, ModelError: for settings that cannot be, and where no model finds damage.
+    """
+    pictures, captions = [], []
+    for done, (name, sensitivity) in enumerate(SENSITIVITIES.items(), 1):
+        plan = job.plan(replace(settings, options={**settings.options, "sensitivity": str(sensitivity)}))
+        if n is None:
+            n = plan.first + int(job.analysis.stats["dirt"][plan.first : plan.stop].argmax())
+        before, after, mask = job.frame(plan, n)
+        found = np.abs(after - before).max(0) > 0 if mask is None else mask > 0
+        pictures = pictures or [before]
+        pictures.append(np.where(found, 0.2 * before + 0.8 * _MARK[:, None, None], before))
+        captions.append(f"{name}: {100 * float(found.mean()):.2g} % of the picture")
+        if progress:
+            progress("preview pictures", done, len(SENSITIVITIES))
+    return strip(pictures, [f"frame {n} as it is", *captions])
 
 
 def estimate(job: Job, plan: Plan) -> str:

@@ -3,8 +3,9 @@
 model     the FrameModel: what each frame goes through
 network   FilmNet                              scratches   long ones, told from lines of the scene
 align     neighbours laid over a frame         lines       what runs from top to bottom of a frame
-grain     grain for repairs                    heal        takes a scratch out
-mask      a person's own masks                 cues        marks for the projectionist
+spots     which spots are repaired             heal        takes a scratch out
+grain     grain for repairs                    cues        marks for the projectionist
+mask      a person's own masks
 flying    small things that fly: not dust
 
 Its training is restore_utils.train.film.
@@ -32,6 +33,10 @@ ENTRY = Restorer(
         Option("strength", 1.0, low=0.0, high=1.0, help="0: nothing is changed, 1: damage is wholly replaced"),
         Option("grain", 1.0, low=0.0, high=4.0, help="grain of repairs, as a multiple of what is around them"),
         Option("mask", "", help="a still or clip of your own: white = repair, black = never touch, grey = decide"),
+        Option("sensitivity", 0.5, low=0.0, high=1.0, help="0: only what is beyond doubt, 1: also what may be true"),
+        Option("smallest", 0.0, low=0.0, high=1.0, help="side of the smallest spot, a share of the picture's height"),
+        Option("largest", 1.0, low=0.0, high=2.0, help="side of the largest spot, a share of the picture's height"),
+        Option("polarity", "both", choices=("both", "dark", "bright"), help="which way damage sticks out"),
     ),
     from_file=True,
 )

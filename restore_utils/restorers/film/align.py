@@ -55,6 +55,11 @@ class Window(NamedTuple):
     lights: list["Light | None"]
     """For each slot what brings the neighbour to the middle frame's brightness."""
 
+    @property
+    def noise(self) -> np.ndarray:
+        """(H / 2, W / 2) float32: the noise about each place, in the measure of the differences."""
+        return np.exp(2 * (self.evidence[3] - 1))
+
 
 class Light(NamedTuple):
     """Brightness of a neighbour against the middle frame: (x + pedestal) * gain - pedestal + lift."""
@@ -213,7 +218,7 @@ def _standing_out(planes: np.ndarray, valid: np.ndarray, out: np.ndarray) -> Non
     near = [cv2.resize(planes[3 + s], size, interpolation=cv2.INTER_AREA) for s in NEAREST if valid[s]]
     if not near:
         out[...] = 0
-        return
+        return  # noise reads as 1 / e ** 2: unknown
     # The nearer to the middle frame the less it is motion; the cap leaves out what is damage.
     noise = cv2.boxFilter(np.minimum(reduce(np.minimum, [np.abs(d) for d in near]), _CAP), -1, (33, 33))
     noise *= 2

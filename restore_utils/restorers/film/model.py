@@ -42,14 +42,11 @@ from restore_utils.restorers.film.heal import heal
 from restore_utils.restorers.film.mask import GivenMask, lacking
 from restore_utils.restorers.film.network import SLOTS, FilmNet
 from restore_utils.restorers.film.scratches import REACH, Scratch, Scratches
+from restore_utils.restorers.film.spots import Choice, soft_mask
 
-SURE, MAYBE, FAINT, FULL = 0.5, 0.2, 0.2, 0.8
-"""A spot counts when the chance of damage is SURE somewhere in it; it reaches as far as MAYBE; from FAINT to FULL it
-is repaired ever more."""
-
+_LEAST = 1 / 255  # in a mask, of what is changed
 _LANES = 2  # frames in work at once
 _SMALL = 1 << 20  # pixels of a frame, up to which the network runs in both lanes at once, on half of the cores each
-_LEVEL = 6 / 255  # a grey level in Window.planes
 _GREY = 4 * 1.5 / 255  # a frame whose chroma planes stay below is black and white, and its repairs too
 
 
@@ -124,9 +121,17 @@ class Film(FrameModel):
     on_host = True
 
     def __init__(
-        self, net: FilmNet, device: torch.device, strength: float, grain: float, mask: GivenMask | None
+        self,
+        net: FilmNet,
+        device: torch.device,
+        strength: float,
+        grain: float,
+        mask: GivenMask | None,
+        choice: Choice = Choice(),  # noqa: B008 frozen
+        calibration: tuple[float, float] = (1.0, 0.0),
     ) -> None:
         self.device, self.strength, self.grain, self.given = device, strength, grain, mask
+        self.choice, self.calibration = choice, calibration
         self.dtype = training_dtype(device) or torch.float32
         if mask:
             self.fingerprint = mask.fingerprint
@@ -251,13 +256,13 @@ class Film(FrameModel):
         times = [0 if m is None else m - n for m in near]
         made = window(middle, others, times, forced, flows=moved or None, distant=distant)
         valid = made.valid
-        found, mask = self._look(made, turns)
+        found, mask, chance = self._look(made, turns)
         again = relit(made, mask)
         if again is not made:  # a blotch so large that it passed for flicker in part: now all of it can be seen
             made = again
-            found, mask = self._look(made, turns)
+            found, mask, chance = self._look(made, turns)
         mask[movers(mask, made, middle, others)] = 0
-        share = np.maximum(mask, healed)
+        share = np.maximum(np.where(mask > 0, np.maximum(chance, _LEAST), 0), healed)
         if state.border:
             left, top, right, bottom = state.border
             share[:top], share[:, :left] = 0, 0
@@ -294,15 +299,19 @@ class Film(FrameModel):
         own = before[places]
         return share, places, np.clip(own + self.strength * (pixels - own), 0, 1).astype(np.float32)
 
-    def _look(self, made: Window, turns: Semaphore) -> tuple[Tensor, np.ndarray]:
-        """What the network says of a window, see FilmNet.folded, and the mask (H, W) made from it."""
+    def _look(self, made: Window, turns: Semaphore) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        """What the network says of a window, see FilmNet.folded, the mask (H, W) that comes of it, and the chance of
+        damage (H, W), whatever is chosen.
+        """
         with turns:
             given = [made.planes, made.valid, made.rows[: self.net.dims["frames"]]]
             if self.net.dims["evidence"]:
                 given.append(made.evidence)
             found, _ = self.net.folded(*(torch.from_numpy(x)[None].to(self.device, self.dtype) for x in given))
-            chance = torch.sigmoid(F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float()).cpu().numpy()
-        return found, soft_mask(chance, made.planes[8])
+            scale, bias = self.calibration
+            logit = F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float() * scale + bias
+            chance, shifted = (torch.sigmoid(logit + s).cpu().numpy() for s in (0.0, self.choice.shift))
+        return found, soft_mask(shifted, made, self.choice), chance
 
     def _grain(self, n: int, made: Window, damage: np.ndarray) -> np.ndarray:
         """Grain for frame n as coarse and as strong as it has, (H, W); nothing where there is none."""
@@ -351,33 +360,21 @@ def _inpainted(rgb: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return cv2.inpaint(picture, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.float32) / 255
 
 
-def soft_mask(chance: np.ndarray, apart: np.ndarray) -> np.ndarray:
-    """How far each pixel is to be changed, (H, W) float32, from the chance of damage: 0 but in and about what is sure.
-
-    Args:
-        chance: (H, W) float32, [0, 1].
-        apart: (H, W), how far the frame sticks out of all others, as in Window.planes.
-    """
-    maybe = (chance > MAYBE).astype(np.uint8)
-    count, spots = cv2.connectedComponents(maybe, connectivity=8)
-    if count == 1:
-        return np.zeros(chance.shape, np.float32)
-    sure = np.zeros(count, bool)
-    sure[spots[chance > SURE]] = True
-    sure[0] = False
-    mask = np.where(sure[spots], np.clip((chance - FAINT) / (FULL - FAINT), 0, 1), 0).astype(np.float32)
-    # Compression smears damage over its rim, which would be left as an outline.
-    wide = cv2.dilate(mask, np.ones((3, 3), np.uint8))
-    rim = (wide > 0) & (np.abs(apart) > _LEVEL)
-    return np.where(rim, np.maximum(mask, cv2.blur(wide, (3, 3))), mask)
-
-
 def _neighbours(n: int, state: _State) -> list[int | None]:
     return around(n, state.picture, state.first, state.stop, Film.before)
 
 
 def load(
-    path: str | Path, *, device: torch.device | str = "cpu", strength: float = 1.0, grain: float = 1.0, mask: str = ""
+    path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    strength: float = 1.0,
+    grain: float = 1.0,
+    mask: str = "",
+    sensitivity: float = 0.5,
+    smallest: float = 0.0,
+    largest: float = 1.0,
+    polarity: str = "both",
 ) -> Film:
     """Load a film restorer.
 
@@ -387,6 +384,7 @@ def load(
         strength: 0 (nothing is changed) to 1 (damage is wholly replaced).
         grain: of repairs, as a multiple of what is around them.
         mask: a still or a clip of a person's own: white = repair, black = never touch, grey = decide.
+        sensitivity, smallest, largest, polarity: which damage, see spots.Choice.
 
     Raises:
         ModelError: not a file of a film restorer.
@@ -399,6 +397,7 @@ def load(
     try:
         with safe_open(path, "pt") as file:
             says = file.metadata() or {}
+            calibration = tuple(json.loads(says.get("calibration", "[1.0, 0.0]")))
             dims = json.loads(says.get("dims", "null") or "null")
             net = FilmNet(**{"evidence": 0, "frames": 1 + SLOTS, **dims})  # as the first ones were
             net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 not a mapping
@@ -406,4 +405,6 @@ def load(
         raise ModelError(
             f"{path} is not a film restorer: give a .safetensors that train.film wrote ({error})"
         ) from None
-    return Film(net, torch.device(device), float(strength), float(grain), GivenMask(mask) if mask else None)
+    given = GivenMask(mask) if mask else None
+    choice = Choice(sensitivity, smallest, largest, polarity)
+    return Film(net, torch.device(device), float(strength), float(grain), given, choice, calibration)
