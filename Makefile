@@ -62,7 +62,7 @@ format: $(READY)
 
 train-film: $(READY)
 	@test -n "$(FOOTAGE)" || { echo 'say where clean footage lies: make train-film FOOTAGE=folder' >&2; exit 2; }
-	$(BIN)/python -m restore_utils.train.film.run $(FOOTAGE) --out runs/film --minutes $(or $(MINUTES),90)
+	$(BIN)/python -m restore_utils train $(FOOTAGE) runs/film --kind film --minutes $(or $(MINUTES),90)
 
 badges:
 	@test -n "$(REPO)" || { echo 'say whose repository it is: make badges REPO=owner/name' >&2; exit 2; }
