@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -135,6 +136,7 @@ def test_vmaf(tmp_path):
 
 @pytest.mark.parametrize("words", [(), ("--vmaf",)])
 def test_the_command_measures_vmaf_where_it_is_asked_for(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # another test may have run a notebook
     given = films.shots(tmp_path / "film.mkv", lengths=(4,), size=(64, 64))
     monkeypatch.setattr("sys.argv", ["restore-utils", "score", str(given), str(given), "--json", *words])
     assert cli.main() == 0

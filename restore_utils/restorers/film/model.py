@@ -117,6 +117,7 @@ class Film(FrameModel):
     stage = "repair"
     before = after = REACH
     multiple_of = 16
+    version = "2"
     memory_per_pixel = 100  # besides some 400 in all, whatever the run's length
     on_host = True
 
