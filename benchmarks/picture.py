@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from restore_utils import show
-from restore_utils.jobs.changes import Changes
+from restore_utils.jobs.changes import Changes, Shown
 from restore_utils.media import Reader, probe
 from restore_utils.pairs import look
 
@@ -45,10 +45,11 @@ def frames(clip: Path, first: int, count: int) -> list[np.ndarray]:
         return [frame.rgb() for frame in reader]
 
 
-def most_changed(job: Path) -> Changes:
+def most_changed(job: Path) -> Shown:
     found = [Changes.load(file) for file in (job / "segments").glob("*.npz")]
-    best = max((e for e in found if e.best is not None), key=lambda e: e.repaired.max())
-    print(f"frame {best.best}, {100 * best.repaired.max():.1f} % of it replaced")
+    shown = [one for changes in found for one in changes.shown]
+    best = max(shown, key=lambda one: (one.mask >= 128).mean())
+    print(f"frame {best.n}, {100 * (best.mask >= 128).mean():.1f} % of it replaced")
     return best
 
 
