@@ -53,7 +53,7 @@ def test_tasks_done_alone_and_in_any_order_make_the_same_film(film, tmp_path):
     random.Random(1).shuffle(todo)
     for task in todo:
         run_task(tmp_path / "job", task)
-        assert is_done(tmp_path / "job", plan, task)
+        assert is_done(tmp_path / "job", task)
     join_segments(tmp_path / "job", tmp_path / "out.mkv")
     assert hashes(tmp_path / "out.mkv") == once
 
@@ -66,7 +66,7 @@ def test_another_process_needs_nothing_but_the_folder(film, tmp_path):
         "[do(job, plan, task) for task in tasks(plan)]"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "job")], check=True, cwd=Path(__file__).parents[1])
-    assert all(is_done(tmp_path / "job", plan, task) for task in tasks(plan))
+    assert all(is_done(tmp_path / "job", task) for task in tasks(plan))
 
 
 def test_states_of_shots_are_found_out_once(film, tmp_path, monkeypatch):
@@ -116,8 +116,8 @@ def test_a_state_may_come_from_other_shots(film, tmp_path):
     last = [task for task in tasks(plan) if task.kind == "state"][-1]
     assert (last.first, last.number) == (14, 1)
     run_task(tmp_path / "job", last)
-    assert is_done(tmp_path / "job", plan, last)
-    assert not any(is_done(tmp_path / "job", plan, task) for task in tasks(plan) if task != last)
+    assert is_done(tmp_path / "job", last)
+    assert not any(is_done(tmp_path / "job", task) for task in tasks(plan) if task != last)
 
 
 def test_what_was_planned_otherwise_is_not_done(film, tmp_path, monkeypatch):

@@ -14,13 +14,20 @@ from pathlib import Path
 import pytest
 
 from restore_utils.cli import main as cli
+from restore_utils.core import precision
 from restore_utils.core.model import FrameModel, Result
-from restore_utils.errors import JobError, ModelError
+from restore_utils.errors import JobError, ModelError, OptionError
+from restore_utils.files.board import Board
+from restore_utils.jobs import workers as workers_module
 from restore_utils.jobs.claims import Claims, is_paused, pause, resume
+from restore_utils.jobs.job import attach
+from restore_utils.jobs.make import Maker
+from restore_utils.jobs.place import JobFolder
 from restore_utils.jobs.restoration import restore_film
 from restore_utils.jobs.settings import settings_for
-from restore_utils.jobs.store import join_segments, read_state
-from restore_utils.jobs.workers import status, work, work_together
+from restore_utils.jobs.store import is_finished, join_segments, read_state, write_state
+from restore_utils.jobs.tasks import Task, tasks
+from restore_utils.jobs.workers import Worker, status, work, work_together
 from restore_utils.restorers import registry
 from tests import films
 from tests.test_job import hashes, restored
@@ -54,66 +61,94 @@ def age(file: Path, seconds: float) -> None:
 # ---- claims ----
 
 
+def claims(folder: Path, worker: str, lease: float = 60) -> Claims:
+    made = Claims(Board(folder), worker, lease=lease)
+    made.sign()
+    return made
+
+
+def gone(folder: Path, worker: str, seconds: float = 61) -> None:
+    """Its last sign, and all that it claimed, are so old."""
+    age(folder / "alive" / worker, seconds)
+    for note in folder.glob("claims/*"):
+        if note.read_text() == worker:
+            age(note, seconds)
+
+
 def test_a_task_is_held_by_one_until_its_lease_is_over(tmp_path):
-    one, other = Claims(tmp_path, "one", lease=60), Claims(tmp_path, "other", lease=60)
+    one, other = claims(tmp_path, "one"), claims(tmp_path, "other")
     claim = one.take("ab")
-    assert claim
     assert one.held() == {"ab": "one"}
     assert other.take("ab") is None
-    age(claim.file, 61)
+    assert other.take("ab", "cd").name == "cd"
+    gone(tmp_path, "one", 59)
+    assert other.take("ab") is None
+    gone(tmp_path, "one", 2)
     taken = other.take("ab")
     assert taken.generation == 1
-    assert other.held() == {"ab": "other"}
-    assert not claim.is_held()
+    assert other.held()["ab"] == "other"
+    assert not one.holds(claim)
+    one.sign()
+    assert not one.holds(claim)
     one.drop(claim)  # which is no more its to give
     assert one.take("ab") is None
     other.drop(taken)
     again = one.take("ab")
     assert again.generation == 0
-    assert not taken.is_held()
-    assert again.is_held()
+    assert not other.holds(taken)
+    assert one.holds(again)
+
+
+def test_the_clock_of_a_machine_does_not_matter(tmp_path, monkeypatch):
+    one, other = claims(tmp_path, "one"), claims(tmp_path, "other")
+    claim = one.take("ab")
+    for hours in (-1, 1):
+        monkeypatch.setattr(time, "time", lambda hours=hours: 1_000_000_000 + 3600 * hours)
+        monkeypatch.setattr(time, "time_ns", lambda hours=hours: (1_000_000_000 + 3600 * hours) * 10**9)
+        assert other.take("ab") is None
+        assert sorted(other.alive()) == ["one", "other"]
+        one.sign()
+    monkeypatch.undo()
+    # The disk of the folder may be hours away from this machine, too.
+    monkeypatch.setattr(Board, "now", lambda self: (self.folder / "alive" / "other").stat().st_mtime)
+    for note in tmp_path.glob("*/*"):
+        age(note, 7200)
+    assert one.holds(claim)
+    assert other.take("ab") is None
+    gone(tmp_path, "one")
+    assert other.take("ab")
 
 
 def test_only_one_of_many_gets_a_claim(tmp_path):
-    workers = [Claims(tmp_path, f"w{k}") for k in range(8)]
+    workers = [claims(tmp_path, f"w{k}") for k in range(8)]
     got, ready = [], threading.Barrier(8)
 
-    def take(claims):
+    def take(worker):
         ready.wait()
         for name in ("aa", "bb", "cc"):
-            if claims.take(name):
+            if worker.take(name):
                 got.append(name)
 
-    threads = [threading.Thread(target=take, args=(c,)) for c in workers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    def all_at_once():
+        threads = [threading.Thread(target=take, args=(worker,)) for worker in workers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    all_at_once()
+    assert sorted(got) == ["aa", "bb", "cc"]
+    for note in tmp_path.glob("*/*"):  # and so it is where a claim is taken over
+        age(note, 61)
+    got.clear()
+    all_at_once()
     assert sorted(got) == ["aa", "bb", "cc"]
 
 
-def test_a_commit_that_comes_late_loses(tmp_path):
-    one, other = Claims(tmp_path, "one"), Claims(tmp_path, "other")
-
-    def made(claims):
-        files = [claims.own / "segments" / name for name in ("ab.npz", "ab.nut")]
-        for file in files:
-            file.write_text(claims.worker)
-        return files
-
-    late = one.take("ab")
-    age(late.file, 100)
-    early = other.take("ab")
-    assert other.commit(early, made(other))
-    assert not one.commit(late, made(one))
-    assert [(tmp_path / "segments" / name).read_text() for name in ("ab.npz", "ab.nut")] == ["other"] * 2
-    assert not list((one.own / "segments").iterdir())
-
-
-def test_a_claim_that_is_renewed_outlasts_its_lease(tmp_path):
-    one, other = Claims(tmp_path, "one", lease=0.2), Claims(tmp_path, "other", lease=0.2)
-    claim = one.take("ab")
-    with one.renewed(claim):
+def test_a_worker_that_gives_signs_keeps_its_claims(tmp_path):
+    one, other = claims(tmp_path, "one", lease=0.2), claims(tmp_path, "other", lease=0.2)
+    one.take("ab")
+    with one.renewed():
         time.sleep(0.6)
         assert other.take("ab") is None
         assert "one" in other.alive()
@@ -121,27 +156,19 @@ def test_a_claim_that_is_renewed_outlasts_its_lease(tmp_path):
     assert other.take("ab")
 
 
-def test_dead_workers_alone_are_buried(tmp_path):
-    one, other = Claims(tmp_path, "one"), Claims(tmp_path, "other")
-    age(one.own / "alive", 100)
-    other.bury()
-    assert not one.own.exists()
-    assert other.own.exists()
-    one.sign()
-    assert one.own.exists()
-
-
 def test_a_task_that_fails_too_often_is_given_up(tmp_path):
-    one = Claims(tmp_path, "one")
+    one = claims(tmp_path, "one")
     one.failed("ab", "no")
     one.failed("ab", "no")
     assert one.given_up() == {}
     one.failed("ab", "out of memory")
     assert one.given_up() == {"ab": "out of memory"}  # there is nobody else
-    other = Claims(tmp_path, "other")
+    other = claims(tmp_path, "other")
     assert one.given_up() == {}  # another might be able to
     other.failed("ab", "again")
     assert one.given_up() == {"ab": "again"}
+    resume(one.board)
+    assert one.given_up() == {}
 
 
 # ---- workers ----
@@ -156,6 +183,85 @@ def test_one_worker_makes_the_film(film, once, tmp_path):
     assert joined(tmp_path / "job", tmp_path / "out.mkv") == once
     assert not list((tmp_path / "job" / "workers").iterdir())
     assert not list((tmp_path / "job" / "claims").iterdir())
+
+
+def test_what_was_damaged_is_made_again(film, once, tmp_path):
+    plan = planned(film, tmp_path / "job", models=CHAIN)
+    work(tmp_path / "job")
+    file = tmp_path / "job" / "segments" / f"{plan.segments[1].name}.nut"
+    file.write_bytes(file.read_bytes()[:-20])
+    assert work(tmp_path / "job") == len(plan.segments[1])
+    assert joined(tmp_path / "job", tmp_path / "out.mkv") == once
+
+
+def test_a_commit_that_comes_late_loses(film, tmp_path):
+    plan = planned(film, tmp_path / "job", models=("copy",))
+    place = JobFolder(tmp_path / "job")
+    segment, other = plan.segments[:2]
+    facts = {}
+
+    def slow(task):
+        """Makes a segment, and is away for longer than the lease before it says so."""
+        maker = Maker(late.own, job.clip, job.analysis, plan, job.mirror)
+        made = workers_module._make(maker, task)
+        gone(tmp_path / "job", late.claims.worker)
+        if task.name == segment.name:  # in the meantime somebody else makes the one, and only claims the other
+            work(tmp_path / "job")
+            facts.update({f.name: f.stat().st_ino for f in (tmp_path / "job" / "segments").iterdir()})
+        return made
+
+    job = attach(tmp_path / "job")
+    with Worker(place) as late:
+        late.run([task for task in tasks(plan) if task.name == segment.name], slow)
+        assert late.frames == 0
+        assert not list((late.own / "segments").iterdir())
+    assert {f.name: f.stat().st_ino for f in (tmp_path / "job" / "segments").iterdir()} == facts
+    assert all(is_finished(tmp_path / "job", s.name, to_the_byte=True) for s in (segment, other))
+    assert not list((tmp_path / "job" / "claims").iterdir())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_claim_that_was_taken_over_is_no_reason_to_commit_or_to_complain(tmp_path, fails):
+    place, said = JobFolder(tmp_path), []
+    thief = claims(tmp_path, "thief")
+
+    def away(task):
+        file = one.own / "segments" / "ab.nut"
+        file.write_text("late")
+        gone(tmp_path, one.claims.worker)
+        assert thief.take("ab")
+        place.lacking = lambda tasks: []  # so that it ends
+        if fails:
+            raise OSError("its folder is gone")
+        return [file]
+
+    with Worker(place, tell=said.append) as one:
+        one.run([Task("segment", 0, 8, "ab")], away)
+        assert one.frames == 0
+    assert not (tmp_path / "segments").exists()
+    assert thief.held() == {"ab": "thief"}
+    assert said == []
+    assert not (tmp_path / "failures").exists()
+
+
+def test_what_dead_workers_were_making_alone_is_removed(tmp_path):
+    place = JobFolder(tmp_path)
+    task = Task("segment", 0, 8, "ab")
+    dead, alive = claims(tmp_path, "dead"), claims(tmp_path, "alive")
+    for worker in ("dead", "alive"):
+        (place.own(worker) / "segments" / "ab.nut.part").write_text("half")
+    gone(tmp_path, "dead")
+    assert alive.take("ab")
+    looks = iter([[task], []])
+    place.lacking = lambda tasks: next(looks)
+    with Worker(place) as one:
+        one.run([task], lambda task: [])
+    assert not (tmp_path / "workers" / "dead").exists()
+    assert (tmp_path / "workers" / "alive" / "segments" / "ab.nut.part").exists()
+    assert sorted(f.name for f in (tmp_path / "alive").iterdir()) == ["alive"]
+    dead.sign()  # who comes back is alive again, and gets a new folder
+    assert "dead" in alive.alive()
+    assert place.own("dead").is_dir()
 
 
 def test_workers_in_processes_of_their_own_make_the_same_film(film, once, tmp_path):
@@ -214,6 +320,10 @@ def test_a_worker_that_was_away_for_longer_than_its_lease_does_no_harm(film, onc
 
 
 def test_a_piece_that_cannot_be_made_is_named_and_the_rest_is_made(film, tmp_path):
+    class Copies(FrameModel):
+        def __call__(self, run, at, lo, hi, state):
+            return Result(run[lo - at : hi - at])
+
     class Fails(FrameModel):
         def __call__(self, run, at, lo, hi, state):
             if lo <= 15 < hi:
@@ -229,14 +339,68 @@ def test_a_piece_that_cannot_be_made_is_named_and_the_rest_is_made(film, tmp_pat
     assert end.failed == {bad.name: "frame 15 cannot be borne"}
     assert end.done == 36 - len(bad)
     assert len(said) == 3
-    with pytest.raises(JobError, match=r"1 of \d segments"):
+    with pytest.raises(JobError, match=rf"1 of \d segments .* frames {bad.first} to {bad.stop - 1} \(frame 15 cannot"):
         join_segments(tmp_path / "job", tmp_path / "out.mkv")
+    assert work(tmp_path / "job") == 0  # it stays given up
+    resume(Board(tmp_path / "job"))
+    registry.add("fails", Copies(), version="1")
+    assert work(tmp_path / "job") == len(bad)
+    join_segments(tmp_path / "job", tmp_path / "out.mkv")
+
+
+def test_whatever_a_model_raises_the_rest_is_made(film, tmp_path):
+    class Raises(FrameModel):
+        def __call__(self, run, at, lo, hi, state):
+            raise AssertionError if lo == 0 else ModelError("no")
+
+    registry.add("raises", Raises(), version="1")
+    planned(film, tmp_path / "job", models=("raises",))
+    work(tmp_path / "job", tell=lambda line: None)
+    assert set(status(tmp_path / "job").failed.values()) == {"AssertionError", "no"}
+
+
+def test_a_worker_for_each_graphics_card(film, tmp_path, monkeypatch):
+    planned(film, tmp_path / "job", models=("copy",))
+    with pytest.raises(JobError, match="is planned for cpu"):
+        work_together(tmp_path / "job", "gpus")
+    begun = []
+
+    class Process:
+        def __init__(self, line, *, env, **_):
+            begun.append((line[3:5], env["CUDA_VISIBLE_DEVICES"]))
+
+        def poll(self):
+            return 0
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(workers_module.subprocess, "Popen", Process)
+    state = read_state(tmp_path / "job")
+    state["plan"]["recipe"]["device"] = "cuda"
+    write_state(tmp_path / "job", state)
+    with pytest.raises(OptionError, match="no graphics card here: give a number"):
+        work_together(tmp_path / "job", "gpus")
+    monkeypatch.setattr(precision.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for visible, cards in ((None, ["0", "1"]), ("3,GPU-7f", ["3", "GPU-7f"])):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        if visible:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        else:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        with pytest.raises(JobError, match="the workers were stopped"):  # these make nothing
+            work_together(tmp_path / "job", "gpus")
+        assert begun == [(["work", str(tmp_path / "job")], card) for card in cards]
+        begun.clear()
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
 def test_work_is_held_up_and_goes_on(film, tmp_path):
     planned(film, tmp_path / "job", models=("copy",))
-    pause(tmp_path / "job")
-    assert is_paused(tmp_path / "job")
+    board = Board(tmp_path / "job")
+    pause(board)
+    assert is_paused(board)
     made = []
     thread = threading.Thread(target=lambda: made.append(work(tmp_path / "job", lease=6)))
     thread.start()
@@ -244,7 +408,7 @@ def test_work_is_held_up_and_goes_on(film, tmp_path):
     assert not made
     assert status(tmp_path / "job").done == 0
     assert status(tmp_path / "job").paused
-    resume(tmp_path / "job")
+    resume(board)
     thread.join(60)
     assert made == [36]
 
@@ -257,6 +421,13 @@ def test_the_commands(film, tmp_path, monkeypatch, capsys):
 
     job = tmp_path / "job"
     assert run("status", job)[0] == 2
+    for words in (("work", job), ("restore", film, tmp_path / "out.mkv"), ("batch", film.parent, tmp_path / "out")):
+        for count in ("0", "some"):
+            code, said = run(*words, "--workers", count)
+            assert (code, len(said.err.splitlines())) == (2, 1)
+            assert "or gpus" in said.err
+    code, said = run("restore", film, tmp_path / "out.mkv", "--workers", "gpus")
+    assert (code, said.err) == (2, "there is no graphics card here: give a number of workers\n")
     code, said = run("plan", film, job, "--model", "median:strength=0.7", "--codec", "ffv1", "--stop", "1")
     assert code == 0, said.err
     assert "1 pieces are planned" in said.err

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restore_utils.cli.app import Force, app, print_line, say
+from restore_utils.cli.app import Force, Workers, app, print_line, say
 
 if TYPE_CHECKING:
     from restore_utils.progress import Progress
@@ -100,7 +100,7 @@ def restore(
     stream: Annotated[
         int | None, typer.Option(help="Number of the picture's stream, in a film that holds several.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that share the work and the cores.", min=1)] = 1,
+    workers: Workers = "1",
     try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
 ) -> None:
     """Restore a film. Run the same line again to resume after an interruption."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from restore_utils.cli.app import app, print_line, say
+from restore_utils.cli.app import Workers, app, print_line, say
 from restore_utils.cli.films import Models, Start, Stop
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a job.")]
@@ -58,7 +58,7 @@ def plan(
 @app.command()
 def work(
     job: Folder,
-    workers: Annotated[int, typer.Option(help="Processes, which share the cores out.", min=1)] = 1,
+    workers: Workers = "1",
     lease: Lease = 60.0,
 ) -> None:
     """Make what is missing of a job that is planned, beside any number of others; ends when nothing is missing."""
@@ -68,14 +68,15 @@ def work(
     from restore_utils.jobs.workers import work_together
     from restore_utils.progress import text_progress
 
-    if workers > 1:
+    if workers != 1:
         with text_progress() as progress:
             end = work_together(job, workers, lease=lease, progress=progress)
     else:
         do(job, lease=lease, tell=say)
         end = look(job, lease=lease)
     if end.failed:
-        raise JobError(f"{len(end.failed)} pieces were given up: {next(iter(end.failed.values()))}")
+        why = next(iter(end.failed.values()))
+        raise JobError(f"{len(end.failed)} pieces were given up ({why}): `resume` lets them be tried again")
     say(f"all {end.pieces} pieces are there: python -m restore_utils assemble {job} OUT")
 
 
@@ -91,22 +92,24 @@ def status(job: Folder, lease: Lease = 60.0) -> None:
 @app.command()
 def pause(job: Folder) -> None:
     """Let the workers of a job finish the pieces in hand and wait."""
+    from restore_utils.files.board import Board
     from restore_utils.jobs.claims import pause as hold
     from restore_utils.jobs.workers import status as look
 
     look(job)
-    hold(job)
+    hold(Board(job))
     say(f"paused: python -m restore_utils resume {job}")
 
 
 @app.command()
 def resume(job: Folder) -> None:
-    """Let the workers of a job go on."""
+    """Let the workers of a job go on, and try again what was given up."""
+    from restore_utils.files.board import Board
     from restore_utils.jobs.claims import resume as release
     from restore_utils.jobs.workers import status as look
 
     look(job)
-    release(job)
+    release(Board(job))
 
 
 @app.command()
@@ -118,7 +121,7 @@ def batch(
     stop: Stop = None,
     codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1.")] = "h264",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that share the work and the cores.", min=1)] = 1,
+    workers: Workers = "1",
     watch: Annotated[
         bool, typer.Option("--watch", help="Wait for films that come into the folder; Ctrl-C ends.")
     ] = False,

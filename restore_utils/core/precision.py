@@ -68,6 +68,19 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def graphics_cards() -> list[str]:
+    """The graphics cards that this process may use, as CUDA_VISIBLE_DEVICES names them to another.
+
+    Raises:
+        OptionError: there is none.
+    """
+    count = torch.cuda.device_count()
+    if not count:
+        raise OptionError("there is no graphics card here: give a number of workers")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # a queue such as Slurm gives each of its jobs some of the cards
+    return visible.split(",")[:count] if visible else [str(number) for number in range(count)]
+
+
 def free_memory(device: torch.device) -> int:
     """Bytes that can still be used on the device; on the CPU also within the limit of a container."""
     if device.type == "cuda":

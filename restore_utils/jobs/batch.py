@@ -18,6 +18,7 @@ from restore_utils.errors import OptionError, RestoreError
 from restore_utils.files.parts import part_of
 from restore_utils.jobs.restoration import Restoration, restore_film
 from restore_utils.jobs.settings import settings_for
+from restore_utils.jobs.workers import Count
 from restore_utils.media.inspect import probe
 from restore_utils.pairs.make import SUFFIXES
 from restore_utils.progress import Progress
@@ -116,7 +117,7 @@ def run(
     films: Iterable[Row],
     out: Path,
     *,
-    workers: int = 1,
+    workers: Count = 1,
     then: str = "",
     force: bool = False,
     progress: Progress | None = None,

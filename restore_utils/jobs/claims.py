@@ -1,108 +1,115 @@
-"""Who does what, where several work on one job: claims in its folder, each with a lease that its holder renews.
+"""Who does what, where several work on one job: claims, each good for as long as its holder gives signs of life.
 
-claims/NAME.G          held by the worker named in it; G counts how often it was taken over
-workers/ID/            of a worker that lives as long as its `alive` is renewed: what it is making, and its pace
-failures/NAME.K.json   why a task failed, and on which worker
+claims/NAME.G      held by the worker named in it; G counts how often it was taken over
+alive/ID           what a worker has done so far, written again and again for as long as it lives
+failures/NAME.K    why a task failed, and on which worker
 
-A claim is a file that exactly one can create. Its lease runs by the clock of the disk that the folder lies on, which
-all of them share, so clocks of machines may be hours apart. Who was away for longer than the lease finds that a claim
-with a higher G is there, and that nothing waits for what it made.
+A claim is a note that exactly one can create. It is over when neither it nor a sign of its holder is newer than a
+lease, by the one clock that all notes are timed with. Who was away for longer finds that a claim with a higher G is
+there, and that nothing waits for what it made.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+
+from restore_utils.files.board import Board
 
 LEASE_S = 60.0
-"""Seconds after which what was not renewed is up for taking; renewed four times in that."""
+"""Seconds without a sign after which a worker is taken for dead; it gives one four times in that."""
 FAILURES = 3
 """A task that failed so often, on two workers where there are two, is not tried again."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Claim:
     """A task that a worker holds."""
 
     name: str
     generation: int
-    file: Path
-    worker: str
-
-    def is_held(self) -> bool:
-        """Whether nobody has taken it over."""
-        try:
-            mine = self.file.read_text() == self.worker
-        except OSError:
-            return False
-        return mine and not self.file.with_name(f"{self.name}.{self.generation + 1}").exists()
 
 
 class Claims:
-    """The claims of one worker in the folder of a job."""
+    """The claims of one worker on a job.
 
-    def __init__(self, folder: Path, worker: str, *, lease: float = LEASE_S) -> None:
-        self.folder, self.worker, self.lease = folder, worker, lease
-        self.own = folder / "workers" / worker
-        """Where this worker makes what it then commits."""
-        for place in (folder / "claims", folder / "failures"):
-            place.mkdir(parents=True, exist_ok=True)
-        self.sign()
+    Args:
+        board: where the workers of the job leave their notes.
+        worker: its own name.
+        lease: seconds; the same for all of them.
+    """
 
-    def sign(self) -> None:
-        """Give a sign of life. Who was away for long finds the own folder gone, and gets a new one."""
-        (self.own / "segments").mkdir(parents=True, exist_ok=True)
-        (self.own / "alive").touch()
+    def __init__(self, board: Board, worker: str, *, lease: float = LEASE_S) -> None:
+        self.board, self.worker, self.lease = board, worker, lease
+        self._done = {"frames": 0, "seconds": 0.0}
 
     # ---- claims ----
 
-    def take(self, name: str) -> Claim | None:
-        """Claim a task that nobody holds, or whose holder is gone; None where that is not so."""
-        held = sorted(int(f.suffix[1:]) for f in (self.folder / "claims").glob(f"{name}.*"))
-        generation = held[-1] if held else -1
-        if held and not self._is_over(self.folder / "claims" / f"{name}.{generation}"):
-            return None
-        file = self.folder / "claims" / f"{name}.{generation + 1}"
-        try:
-            with file.open("x") as opened:
-                opened.write(self.worker)
-        except FileExistsError:  # somebody was quicker
-            return None
-        return Claim(name, generation + 1, file, self.worker)
+    def take(self, *names: str) -> Claim | None:
+        """Claim the first of these tasks that nobody holds, or whose holder is gone; None where there is none."""
+        held = self._held()
+        for name in names:
+            generation, over = held.get(name, (-1, True))
+            if over and self.board.create(f"claims/{name}.{generation + 1}", self.worker):
+                return Claim(name, generation + 1)
+        return None
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether a claim is this worker's, and nobody has taken it over."""
+        mine = self.board.read(f"claims/{claim.name}.{claim.generation}") == self.worker
+        return mine and self.board.read(f"claims/{claim.name}.{claim.generation + 1}") is None
 
     def drop(self, claim: Claim) -> None:
         """Give a claim back: what it is for is done, or others shall try."""
-        if claim.is_held():
+        if self.holds(claim):
             for generation in range(claim.generation + 1):
-                claim.file.with_name(f"{claim.name}.{generation}").unlink(missing_ok=True)
+                self.board.remove(f"claims/{claim.name}.{generation}")
 
     def held(self) -> dict[str, str]:
         """Tasks that are in work, and by whom."""
-        found = {}
-        for file in sorted((self.folder / "claims").glob("*.*"), key=lambda f: int(f.suffix[1:])):
-            if not self._is_over(file):
-                with suppress(OSError):
-                    found[file.stem] = file.read_text()
-        return found
+        held = {name: generation for name, (generation, over) in self._held().items() if not over}
+        return {name: self.board.read(f"claims/{name}.{g}") or "" for name, g in sorted(held.items())}
+
+    def _held(self) -> dict[str, tuple[int, bool]]:
+        """The last claim on each task, and whether it is over."""
+        last: dict[str, tuple[int, float]] = {}
+        for note, time in self.board.times("claims").items():
+            name, _, generation = note.rpartition(".")
+            last[name] = max(last.get(name, (-1, 0.0)), (int(generation), time))
+        if not last:
+            return {}
+        signs, now = self.board.times("alive"), self.board.now()
+
+        def is_over(note: str, time: float) -> bool:
+            if now - time <= self.lease:
+                return False
+            return now - signs.get(self.board.read(note) or "", 0.0) > self.lease
+
+        return {name: (g, is_over(f"claims/{name}.{g}", time)) for name, (g, time) in last.items()}
+
+    # ---- workers ----
+
+    def sign(self) -> None:
+        """Give a sign of life."""
+        self.board.write(f"alive/{self.worker}", json.dumps(self._done))
+
+    def pace(self, frames: int, seconds: float) -> None:
+        """Tell others what this worker has done so far."""
+        self._done = {"frames": frames, "seconds": seconds}
+        self.sign()
 
     @contextmanager
-    def renewed(self, claim: Claim) -> Iterator[None]:
-        """Keep a claim and this worker alive meanwhile."""
+    def renewed(self) -> Iterator[None]:
+        """Give signs of life meanwhile."""
         done = threading.Event()
 
         def renew() -> None:
             while not done.wait(self.lease / 4):
-                with suppress(OSError):
-                    os.utime(self.own / "alive")
-                    if claim.is_held():
-                        os.utime(claim.file)
+                with suppress(OSError):  # the next one may come through
+                    self.sign()
 
         thread = threading.Thread(target=renew, name="lease", daemon=True)
         thread.start()
@@ -112,112 +119,81 @@ class Claims:
             done.set()
             thread.join()
 
-    def _is_over(self, file: Path) -> bool:
+    def alive(self) -> dict[str, dict]:
+        """Workers that are at work, and what they have done: frames and seconds."""
+        signs = self.board.times("alive")
+        if not signs:
+            return {}
+        now = self.board.now()
+        return {name: self._read_pace(name) for name, time in sorted(signs.items()) if now - time <= self.lease}
+
+    def _read_pace(self, worker: str) -> dict:
         try:
-            return self._now() - file.stat().st_mtime > self.lease
-        except OSError:  # given back meanwhile
-            return True
+            told = json.loads(self.board.read(f"alive/{worker}") or "")
+            return {"frames": int(told["frames"]), "seconds": float(told["seconds"])}
+        except (ValueError, TypeError, KeyError):
+            return {"frames": 0, "seconds": 0.0}
 
-    def _now(self) -> float:
-        """Seconds by the clock of the folder's disk."""
-        self.own.mkdir(parents=True, exist_ok=True)
-        clock = self.own / "clock"
-        clock.touch()
-        os.utime(clock)
-        return clock.stat().st_mtime
+    def dead(self) -> list[str]:
+        """Workers that left signs, and none for longer than a lease."""
+        signs, now = self.board.times("alive"), self.board.now()
+        return sorted(name for name, time in signs.items() if now - time > self.lease)
 
-    # ---- results ----
-
-    def commit(self, claim: Claim, files: list[Path]) -> bool:
-        """Put what was made for a claim to its name, the last file last, if it is still held and nothing is there.
-
-        Args:
-            files: in this worker's own folder, where they are as they are to be in that of the job.
-
-        Returns:
-            Whether it was this worker's result that counts.
-        """
-        places = [self.folder / file.relative_to(self.own) for file in files]
-        mine = claim.is_held() and not places[-1].exists()
-        for file, place in zip(files, places, strict=True):
-            if mine:
-                place.parent.mkdir(exist_ok=True)
-                os.replace(file, place)
-            else:
-                file.unlink(missing_ok=True)
-        return mine
+    def leave(self, worker: str | None = None) -> None:
+        """Remove the signs of this worker, or of one that is dead."""
+        self.board.remove(f"alive/{worker or self.worker}")
 
     # ---- failures ----
 
     def failed(self, name: str, reason: str) -> None:
         """Write down that a task failed here."""
         text = json.dumps({"worker": self.worker, "reason": reason})
-        for k in range(1000):
-            with suppress(FileExistsError), (self.folder / "failures" / f"{name}.{k}.json").open("x") as file:
-                file.write(text)
-                return
+        number = len([note for note in self.board.times("failures") if note.startswith(f"{name}.")])
+        while not self.board.create(f"failures/{name}.{number}", text):
+            number += 1
 
     def given_up(self) -> dict[str, str]:
         """Tasks that failed too often, and why they did last."""
-        failures: dict[str, list[dict]] = {}
-        for file in sorted((self.folder / "failures").glob("*.json")):
-            with suppress(OSError, ValueError):
-                failures.setdefault(file.name.split(".")[0], []).append(json.loads(file.read_text()))
+        found = {name: failures for name, failures in failures_on(self.board).items() if len(failures) >= FAILURES}
+        if not found:
+            return {}
         alone = len(self.alive()) < 2
         return {
-            name: found[-1]["reason"]
-            for name, found in failures.items()
-            if len(found) >= FAILURES and (alone or len({f["worker"] for f in found}) > 1)
+            name: failures[-1]["reason"]
+            for name, failures in found.items()
+            if alone or len({failure["worker"] for failure in failures}) > 1
         }
 
-    # ---- workers ----
 
-    def alive(self) -> dict[str, dict]:
-        """Workers that are at work, and what they have done: frames and seconds."""
-        found = {}
-        for file in (self.folder / "workers").glob("*/alive"):
-            if not self._is_over(file):
-                try:
-                    found[file.parent.name] = json.loads((file.parent / "pace.json").read_text())
-                except (OSError, ValueError):
-                    found[file.parent.name] = {"frames": 0, "seconds": 0.0}
-        return found
-
-    def pace(self, frames: int, seconds: float) -> None:
-        """Tell others what this worker has done so far."""
-        self.sign()
-        part = self.own / "pace.json.part"
-        part.write_text(json.dumps({"frames": frames, "seconds": seconds}))
-        os.replace(part, self.own / "pace.json")
-
-    def bury(self) -> None:
-        """Remove what workers that are gone were making."""
-        for file in (self.folder / "workers").glob("*/alive"):
-            if file.parent != self.own and self._is_over(file):
-                shutil.rmtree(file.parent, ignore_errors=True)
-
-    def leave(self) -> None:
-        """Remove what this worker was making."""
-        shutil.rmtree(self.own, ignore_errors=True)
+def failures_on(board: Board) -> dict[str, list[dict]]:
+    """Of each task that failed: which worker it failed on and for what reason, the last time last."""
+    notes = (note.rpartition(".") for note in board.times("failures"))
+    found: dict[str, list[dict]] = {}
+    for name, _, number in sorted(notes, key=lambda parts: (parts[0], int(parts[2]))):
+        with suppress(ValueError, TypeError):
+            told = json.loads(board.read(f"failures/{name}.{number}") or "")
+            found.setdefault(name, []).append({"worker": str(told["worker"]), "reason": str(told["reason"])})
+    return found
 
 
-def is_paused(folder: Path) -> bool:
-    """Whether the work in a folder is held up."""
-    return (folder / "pause").exists()
+def forget_failures(board: Board, names: Iterable[str] | None = None) -> None:
+    """Let what failed be tried again: these tasks, or all."""
+    for note in board.times("failures"):
+        if names is None or note.rpartition(".")[0] in names:
+            board.remove(f"failures/{note}")
 
 
-def pause(folder: Path) -> None:
+def is_paused(board: Board) -> bool:
+    """Whether the work on a job is held up."""
+    return board.read("pause") is not None
+
+
+def pause(board: Board) -> None:
     """Hold the work up: workers finish the piece in hand and wait."""
-    (folder / "pause").touch()
+    board.create("pause", "")
 
 
-def resume(folder: Path) -> None:
-    """Let the workers go on."""
-    (folder / "pause").unlink(missing_ok=True)
-
-
-def wait_while_paused(claims: Claims, *, every: float = 1.0) -> None:
-    """Wait as long as the work is held up, and stay alive meanwhile."""
-    while is_paused(claims.folder):
-        claims.sign()
-        time.sleep(every)
+def resume(board: Board) -> None:
+    """Let the workers go on, and try again what was given up."""
+    forget_failures(board)
+    board.remove("pause")

@@ -17,16 +17,18 @@ from pathlib import Path
 import numpy as np
 
 from restore_utils.analyse import worst_seconds
-from restore_utils.core.precision import choose_device
-from restore_utils.errors import JobError, OutputError, RestoreError, told
+from restore_utils.core.precision import choose_device, graphics_cards
+from restore_utils.errors import JobError, OptionError, OutputError, RestoreError, told
+from restore_utils.files.board import Board
 from restore_utils.files.mirror import Mirror
 from restore_utils.files.parts import check_name
+from restore_utils.jobs.claims import forget_failures
 from restore_utils.jobs.job import Job, open_job
 from restore_utils.jobs.line import program
 from restore_utils.jobs.plan import Plan, frame_range, out_size, tell_pixel_aspect
 from restore_utils.jobs.settings import Settings, settings_for, time_text
 from restore_utils.jobs.store import COPIED, MADE, check_result, gone_if_empty, own_result, result_place
-from restore_utils.jobs.workers import work_together
+from restore_utils.jobs.workers import Count, work_together
 from restore_utils.media.encoding import check_size
 from restore_utils.media.inspect import probe
 from restore_utils.media.made import save as remember
@@ -95,7 +97,7 @@ def restore_film(
     only_worst: bool = False,
     force: bool = False,
     speech: SpeechSettings | None = None,
-    workers: int = 1,
+    workers: Count = 1,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Restoration:
@@ -116,7 +118,7 @@ def restore_film(
         force: write over what is at these places, also where this job did not make it.
         only_worst: restore only the seconds that need it most, and tell what the whole would take.
         speech: subtitles and cleaned sound for the result.
-        workers: processes that make the pieces, which share the processor's cores out; see jobs.workers.
+        workers: processes that make the pieces and share the processor's cores out, or "gpus" for one a graphics card.
         tell: called with each line of the result's `messages` as soon as it is known, most before the work begins.
 
     Raises:
@@ -136,7 +138,12 @@ def restore_film(
     if speech:
         speech.check()
     # A wrong name, and a result that is too large, are to be said before hours of download and analysis.
-    models = settings.build(choose_device(settings.device))
+    device = choose_device(settings.device)
+    if workers == "gpus":
+        graphics_cards()
+        if device.type != "cuda":
+            raise OptionError(f"workers on graphics cards with --device {settings.device}: leave one of them out")
+    models = settings.build(device)
     with gone_if_empty(work):
         if mirror:
             Mirror(work, Path(mirror)).recover(*COPIED)
@@ -204,10 +211,11 @@ def _why(error: Exception) -> str:
     return " ".join(f"{error}".split()) or type(error).__name__
 
 
-def _together(job: Job, plan: Plan, workers: int, progress: Progress | None) -> float:
+def _together(job: Job, plan: Plan, workers: Count, progress: Progress | None) -> float:
     """Let several processes make the pieces of a plan; returns the seconds that it took."""
     begun = time.monotonic()
     job.write(plan)
+    forget_failures(Board(job.folder))
     end = work_together(job.folder, workers, progress=progress)
     job.mirror.put(*sorted(job.folder.glob("states/*")), *sorted(job.folder.glob("segments/*")))
     if end.failed:

@@ -29,6 +29,11 @@ def state_name(recipe: Mapping, number: int, first: int, stop: int) -> str:
     return hashed([first, stop, parts])
 
 
+def state_file(folder: Path, name: str) -> Path:
+    """Where a state lies."""
+    return folder / "states" / f"{name}.npz"
+
+
 class States:
     """Opens shots for the models of a chain, from the folder where that was done before. See core.runner.Opened."""
 
@@ -39,10 +44,6 @@ class States:
         self.new: deque[Path] = deque()
         """Files that were written and that nobody has copied yet."""
 
-    def file(self, name: str) -> Path:
-        """Where a state lies."""
-        return self.folder / "states" / f"{name}.npz"
-
     def __call__(self, number: int, model: FrameModel, shot: Shot) -> object:
         state = self._state(number, model, shot)
         if lines := model.notes(state):
@@ -52,7 +53,7 @@ class States:
     def _state(self, number: int, model: FrameModel, shot: Shot) -> object:
         if not stores_state(model):
             return model.open(shot)
-        file = self.file(state_name(self.recipe, number, shot.first, shot.stop))
+        file = state_file(self.folder, state_name(self.recipe, number, shot.first, shot.stop))
         arrays = _read(file)
         if arrays is None:
             arrays = {name: np.asarray(values) for name, values in model.save_state(model.open(shot)).items()}

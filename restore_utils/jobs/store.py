@@ -14,16 +14,18 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
 from restore_utils.errors import JobError, OutputError, SourceError
+from restore_utils.files.board import Board
 from restore_utils.files.lock import lock
 from restore_utils.files.parts import part_of
 from restore_utils.files.sample import sample
 from restore_utils.jobs.changes import read_seal
+from restore_utils.jobs.claims import failures_on
 from restore_utils.jobs.settings import Settings
 from restore_utils.media.inspect import Clip, probe
 from restore_utils.media.made import load as made_tracks
@@ -40,6 +42,7 @@ _STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int, "stream"
 _TIME = re.compile(r"-?\d{1,18}(\.\d{1,18}|/\d{1,18})?")  # a fraction of a billion digits would be worked on for hours
 
 
+_NAMED = 8  # segments that lack, in a message
 MADE = "made.json"
 """In a job's folder: the subtitles and the sound that were made for its result."""
 
@@ -237,10 +240,11 @@ def join_segments(
         raise JobError(f"{folder} is not the folder of a job: give the folder that `restore --work` was given")
     files = [segment_file(folder, name) for _, _, name in plan["segments"]]
     check_result(folder, result_place(out), force)
-    lacking = sum(not is_finished(folder, name, to_the_byte=True) for _, _, name in plan["segments"])
+    lacking = [part for part in plan["segments"] if not is_finished(folder, part[2], to_the_byte=True)]
     if lacking:
         raise JobError(
-            f"{lacking} of {len(files)} segments in {folder} are not finished or damaged: run `restore` again to resume"
+            f"{len(lacking)} of {len(files)} segments in {folder} are not finished or damaged: "
+            f"{_named(folder, lacking)}; run `restore` or `work` again to resume"
         )
     if clip is None:
         place = source or Path(state["source"])
@@ -256,6 +260,17 @@ def join_segments(
     start, stop, end = map(_seconds, plan["span"])
     with own_result(folder, result_place(out)):
         return join(files, clip, out, start=start, stop=stop, end=end, made=made_tracks(folder / MADE))
+
+
+def _named(folder: Path, segments: Sequence[Sequence]) -> str:
+    """Which frames segments are, and why those that failed did."""
+    failures = failures_on(Board(folder))
+    said = [
+        f"frames {first} to {stop - 1}" + (f" ({failures[name][-1]['reason']})" if name in failures else "")
+        for first, stop, name in segments
+    ]
+    more = len(said) - _NAMED
+    return ", ".join(said[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def result_place(out: Path) -> Path:

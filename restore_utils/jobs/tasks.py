@@ -11,7 +11,7 @@ from pathlib import Path
 from restore_utils.jobs.job import Job, attach
 from restore_utils.jobs.make import Maker
 from restore_utils.jobs.plan import Plan, Segment
-from restore_utils.jobs.states import States, state_name, stores_state
+from restore_utils.jobs.states import state_file, state_name, stores_state
 from restore_utils.jobs.store import is_finished
 
 
@@ -27,26 +27,31 @@ class Task:
     name: str
     number: int = 0
     """Of a state: that of its model in the chain."""
+    needs: frozenset[str] = frozenset()
+    """Tasks that come first where several share the work, else it would be done twice."""
 
 
 def tasks(plan: Plan) -> list[Task]:
     """All of a plan, in the order in which one machine does them. A segment finds out itself what it lacks."""
-    states = [
-        Task("state", shot.first, shot.stop, state_name(plan.recipe, number, shot.first, shot.stop), number)
-        for shot in plan.film.shots
-        if shot.first < plan.stop and shot.stop > plan.first
-        for number, model in enumerate(plan.models)
-        if stores_state(model)
-    ]
-    segments = [Task("segment", s.first, s.stop, s.name) for s in plan.segments]
+    states: list[Task] = []
+    for shot in plan.film.shots:
+        before: frozenset[str] = frozenset()  # a model may look at what those before it make of the shot
+        for number, model in enumerate(plan.models):
+            if stores_state(model) and shot.first < plan.stop and shot.stop > plan.first:
+                name = state_name(plan.recipe, number, shot.first, shot.stop)
+                states.append(Task("state", shot.first, shot.stop, name, number, before))
+                before |= {name}
+
+    def needs(segment: Segment) -> frozenset[str]:
+        return frozenset(s.name for s in states if s.first < segment.stop and s.stop > segment.first)
+
+    segments = [Task("segment", s.first, s.stop, s.name, needs=needs(s)) for s in plan.segments]
     return sorted([*states, *segments], key=lambda task: (task.first, task.kind == "segment", task.number))
 
 
-def is_done(folder: Path, plan: Plan, task: Task) -> bool:
+def is_done(folder: Path, task: Task) -> bool:
     """Whether the result of a task is there."""
-    if task.kind == "segment":
-        return is_finished(folder, task.name)
-    return States(folder, plan.recipe).file(task.name).exists()
+    return is_finished(folder, task.name) if task.kind == "segment" else state_file(folder, task.name).exists()
 
 
 def run_task(folder: Path, task: Task) -> None:
