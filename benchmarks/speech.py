@@ -28,8 +28,8 @@ from scipy.signal import butter, lfilter, sosfiltfilt
 from restore_utils.speech.activity import find_speech
 from restore_utils.speech.cleaning import clean, parse
 from restore_utils.speech.hearing import Hearing, transcribe
+from restore_utils.speech.picture import cut_times, find_picture
 from restore_utils.speech.recogniser import Recogniser
-from restore_utils.speech.shots import cut_times
 from restore_utils.speech.sound import listen, tracks
 from restore_utils.speech.speakers import Cast, find_speakers
 from restore_utils.speech.transcript import plain
@@ -183,7 +183,7 @@ def measure_speakers(footage: Path, folder: Path, recogniser: Recogniser, only: 
         path = make()
         made = transcribe(path, Hearing(recogniser.name, language="en"), recogniser=recogniser)
         begun = time.process_time()
-        cast = find_speakers(path, path, made, cuts=cut_times(path))
+        cast = find_speakers(path, path, made, cuts=cut_times(find_picture(path)))
         spent = time.process_time() - begun
         lines, named, right, off = judge(cast, truth)
         all_named, all_right = all_named + named, all_right + right

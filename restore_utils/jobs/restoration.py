@@ -41,6 +41,7 @@ from restore_utils.restorers.registry import models as zoo_models
 from restore_utils.scores import Scores, score
 from restore_utils.show import stack_clips
 from restore_utils.sources import fetch
+from restore_utils.speech.gallery import JOB_FOLDER
 from restore_utils.speech.sound import zero_time
 from restore_utils.speech.tracks import SpeechSettings, SpeechTracks, make_tracks
 
@@ -259,10 +260,10 @@ def _speech(job: Job, settings: SpeechSettings | None, progress: Progress | None
     index, zero = job.analysis.index, zero_time(job.clip.path)
     cuts = [float(int(index.pts[first]) * index.time_base - zero) for first, _ in job.analysis.shots[1:]]
     added = make_tracks(
-        job.clip.path, job.folder / "speech", settings, cuts=cuts, rate=job.clip.video.rate, progress=progress
+        job.clip.path, job.folder / JOB_FOLDER, settings, cuts=cuts, rate=job.clip.video.rate, progress=progress
     )
     remember(place, added.made)
-    job.mirror.put(place, *(file for file in (job.folder / "speech").iterdir() if file.is_file()))
+    job.mirror.put(place, *(file for file in (job.folder / JOB_FOLDER).iterdir() if file.is_file()))
     return added
 
 

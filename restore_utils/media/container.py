@@ -23,9 +23,10 @@ _FORMATS = (
     "mov,matroska,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,dv,mxf,nut,rm,gif,apng,ivf,obu,yuv4mpegpipe,"
     "h261,h263,h264,hevc,vvc,av1,vc1,m4v,mjpeg,cavsvideo,dirac,dnxhd,nsv,gxf,lxf,wtv"
 )
+_SOUND_FORMATS = "wav,w64,mp3,flac,aac,aiff,au,caf,ac3,eac3,dts,truehd,amr,ape,wv,tta,voc,mpc,mpc8,oma,dsf"
+"""Demuxers of sound alone; Matroska, MP4 and Ogg hold it too."""
 _OPTIONS = {
     "protocol_whitelist": "file",
-    "format_whitelist": _FORMATS,
     "max_streams": str(MAX_STREAMS),
     "max_pixels": str(MAX_PIXELS),
 }
@@ -65,21 +66,26 @@ def url(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def open_film(path: Path) -> av.container.InputContainer:
+def open_film(path: Path, *, sound: bool = False) -> av.container.InputContainer:
     """Open a local film file for reading; the caller closes it.
+
+    Args:
+        sound: whether files of sound alone, such as .wav and .mp3, are taken too.
 
     Raises:
         SourceError: missing, empty, not a film, a playlist, or cut short before its index.
     """
     check_file(path)
+    formats = f"{_FORMATS},{_SOUND_FORMATS}" if sound else _FORMATS
     try:
-        container = av.open(url(path), options=_OPTIONS, **_METADATA)
+        container = av.open(url(path), options=_OPTIONS | {"format_whitelist": formats}, **_METADATA)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise SourceError(f"{path} {_reason(path, error)}") from None
+        raise SourceError(f"{path} {_reason(path, error, sound)}") from None
     return container
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: Path, error: Exception, sound: bool) -> str:
+    kinds = "a video file such as .mp4, .mkv, .mov or .avi" + ", or sound such as .wav, .mp3 or .m4a" * sound
     with path.open("rb") as file:
         head = file.read(4096)
     if b"ftyp" in head[:64] and b"moov" not in head:
@@ -87,6 +93,6 @@ def _reason(path: Path, error: Exception) -> str:
     if head[:7] == b"#EXTM3U" or b"<MPD" in head or head.startswith((b"ffconcat", b"[playlist]")):
         return "is a playlist, not a film; download the film itself"
     if b"\0" not in head:
-        return "is text, not a film; give a video file such as .mp4, .mkv, .mov or .avi"
+        return f"is text, not a film; give {kinds}"
     detail = " ".join((getattr(error, "strerror", None) or str(error)).split())
-    return f"is not a film that can be read ({detail[:80]}); give a video file such as .mp4, .mkv, .mov or .avi"
+    return f"is not a film that can be read ({detail[:80]}); give {kinds}"

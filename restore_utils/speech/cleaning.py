@@ -10,31 +10,34 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import ffmpeg
 import numpy as np
 
 from restore_utils.errors import OptionError, OutputError
-from restore_utils.media.container import url
+from restore_utils.media import ffmpeg as program
+from restore_utils.media.container import legible, open_film, url
+from restore_utils.media.write import writing
 from restore_utils.progress import Progress
 from restore_utils.speech.filters import DeepFilter, Graph, Stage, run
-from restore_utils.speech.hum import Hum, Line, find_lines
-from restore_utils.speech.loudness import Meter, gain_db
+from restore_utils.speech.hum import Hum, Line
+from restore_utils.speech.loudness import gain_db
+from restore_utils.speech.measure import SILENT_DB, Measure, SoundFacts, columns, measure
 from restore_utils.speech.sound import Track, listen, sound_seconds
 
 DEFAULTS = {"clicks": 1.0, "hum": 1.0, "hiss": 0.6, "level": 1.0}
 """Strengths that a name without a number stands for; a clean track keeps 30 dB through each of the first three."""
 ENGINES = ("fft", "deepfilternet")
 _DEEP_LIMIT_DB = 12.0
+_SOUNDS = {".flac": ("flac", "copy"), ".wav": ("wav", "pcm_s24le"), ".mka": ("matroska", "copy")}
+_OF_A_FILE = ("encoder", "major_brand", "minor_version", "compatible_brands", "creation_time")  # tags of a container
 _VERSION = 1  # of what is done for a choice
 _HISS_DB = 30.0  # that afftdn takes off the noise at strength 1
 _ABOVE_FLOOR_DB = 5.0  # from the quietest frames to the noise's own level
-_FRAME_S = 0.05
-_STRETCH_S = 2.0
-_SILENT_DB = -90.0  # digital silence between reels says nothing of the noise
 
 
 @dataclass(frozen=True)
@@ -89,31 +92,6 @@ def parse(text: str) -> Cleaning:
 
 
 @dataclass(frozen=True)
-class SoundFacts:
-    """What is measured of a sound track."""
-
-    seconds: float = 0.0
-    floor_db: float = _SILENT_DB
-    """Noise in the quietest places, in dB of full scale."""
-    clicks_per_minute: float = 0.0
-    bandwidth_hz: float = 0.0
-    """Below it lies 95 % of the power above 100 Hz."""
-    loudness_lufs: float = -70.0
-    peak_db: float = -120.0
-    lines: tuple[Line, ...] = ()
-    """Steady tones."""
-    spectrum_db: tuple[float, ...] = field(default=(), repr=False)
-    """Mean power in third octaves from 25 Hz up."""
-
-    def __str__(self) -> str:
-        hum = ", ".join(f"{line.hertz:.1f} Hz" for line in self.lines[:4]) or "none"
-        return (
-            f"noise floor {self.floor_db:.0f} dB, {self.clicks_per_minute:.0f} clicks a minute, bandwidth "
-            f"{self.bandwidth_hz:.0f} Hz, loudness {self.loudness_lufs:.1f} LUFS, hum: {hum}"
-        )
-
-
-@dataclass(frozen=True)
 class Cleaned:
     """A cleaned track."""
 
@@ -122,12 +100,6 @@ class Cleaned:
     before: SoundFacts
     after: SoundFacts
     messages: tuple[str, ...] = ()
-
-
-def thirds(rate: int) -> np.ndarray:
-    """Centres of the third octaves up to half the rate, in Hz."""
-    centres = 1000 * 2 ** (np.arange(-16, 14) / 3)
-    return centres[centres < rate / 2.3]
 
 
 def clean(source: Path, track: Track, cleaning: Cleaning, folder: Path, progress: Progress | None = None) -> Cleaned:
@@ -153,34 +125,31 @@ def clean(source: Path, track: Track, cleaning: Cleaning, folder: Path, progress
     before = measure(tell(listen(source, track.number, rate=rate, layout=track.layout)), rate, track.channels)
     stages, messages = _stages(cleaning, before, rate, track)
     part = out.with_name(f"{out.name}.part")
+    louder = out.with_name(f"{out.name}.level.part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        given = tell(listen(source, track.number, rate=rate, layout=track.layout))
-        ears = Measure(rate, track.channels)
-        _write(part, ears.passing(run(_columns(given), stages)), rate, track.layout)
-        after, gain = ears.facts(), gain_db(ears.meter) * cleaning.level
-        if abs(gain) > 0.1:
-            louder = out.with_name(f"{out.name}.level.part")
-            factor = np.float32(10 ** (gain / 20))
-            again = (block * factor for block in tell(_columns(listen(part, rate=rate, layout=track.layout))))
-            _write(louder, again, rate, track.layout)
-            os.replace(louder, part)
-            after = replace(
-                after,
-                **{name: getattr(after, name) + gain for name in ("floor_db", "loudness_lufs", "peak_db")},
-                spectrum_db=tuple(value + gain for value in after.spectrum_db),
-            )
-            messages.append(f"level: {gain:+.1f} dB")
-        done = Cleaned(out, before, after, tuple(messages))
-        told.write_text(json.dumps({"before": asdict(before), "after": asdict(after), "messages": messages}))
-        os.replace(part, out)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"the cleaned sound cannot be written to {folder}: {error.strerror or error}") from None
+        with writing(out):
+            folder.mkdir(parents=True, exist_ok=True)
+            given = tell(listen(source, track.number, rate=rate, layout=track.layout))
+            ears = Measure(rate, track.channels)
+            _write(part, ears.passing(run(columns(given), stages)), rate, track.layout)
+            after, gain = ears.facts(), gain_db(ears.meter) * cleaning.level
+            if abs(gain) > 0.1:
+                factor = np.float32(10 ** (gain / 20))
+                again = (block * factor for block in tell(columns(listen(part, rate=rate, layout=track.layout))))
+                _write(louder, again, rate, track.layout)
+                os.replace(louder, part)
+                after = replace(
+                    after,
+                    **{name: getattr(after, name) + gain for name in ("floor_db", "loudness_lufs", "peak_db")},
+                    spectrum_db=tuple(value + gain for value in after.spectrum_db),
+                )
+                messages.append(f"level: {gain:+.1f} dB")
+            done = Cleaned(out, before, after, tuple(messages))
+            told.write_text(json.dumps({"before": asdict(before), "after": asdict(after), "messages": messages}))
+            os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)
-        out.with_name(f"{out.name}.level.part").unlink(missing_ok=True)
+        louder.unlink(missing_ok=True)
     return done
 
 
@@ -231,15 +200,10 @@ def _stages(cleaning: Cleaning, facts: SoundFacts, rate: int, track: Track) -> t
         messages.append("hum: no steady tone stands out, nothing is taken out")
     if cleaning.hiss and cleaning.engine == "deepfilternet":
         stages.append(DeepFilter(track.channels, _DEEP_LIMIT_DB * cleaning.hiss))
-    elif cleaning.hiss and facts.floor_db > _SILENT_DB:
+    elif cleaning.hiss and facts.floor_db > SILENT_DB:
         floor = min(-20.0, max(-80.0, facts.floor_db + _ABOVE_FLOOR_DB))
         stages.append(Graph("afftdn", f"nr={_HISS_DB * cleaning.hiss:.1f}:nf={floor:.1f}:tn=1", rate, track.layout))
     return stages, messages
-
-
-def _columns(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Blocks as (n, channels), of one channel too."""
-    return (block.reshape(len(block), -1) for block in blocks)
 
 
 def _write(path: Path, blocks: Iterable[np.ndarray], rate: int, layout: str) -> None:
@@ -260,102 +224,35 @@ def _write(path: Path, blocks: Iterable[np.ndarray], rate: int, layout: str) -> 
         container.mux(stream.encode(None))
 
 
-# ---- what is measured ----
+# ---- of sound alone ----
 
 
-def measure(blocks: Iterable[np.ndarray], rate: int, channels: int) -> SoundFacts:
-    """Facts of a whole track, in one pass and little memory."""
-    ears = Measure(rate, channels)
-    for _ in ears.passing(_columns(blocks)):
-        pass
-    return ears.facts()
+def check_sound_place(out: Path) -> None:
+    """Whether sound can be written there.
 
-
-class Measure:
-    """Listens to sound that passes by."""
-
-    def __init__(self, rate: int, channels: int) -> None:
-        self.meter = Meter(rate, channels)
-        self._rate, self._count = rate, 0
-        self._frame, self._stretch = round(_FRAME_S * rate), round(_STRETCH_S * rate)
-        self._frames: list[float] = []
-        self._quiet: list[tuple[float, int, np.ndarray]] = []
-        self._waiting = np.zeros(0, np.float32)
-        self._clicks = 0
-        self._size = 1 << max(10, round(np.log2(rate * 0.05)))
-        self._power, self._spectra = np.zeros(self._size // 2 + 1), 0
-
-    def passing(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same blocks (n, channels), heard on the way."""
-        for block in blocks:
-            self.meter.add(block)
-            self._add(block.mean(1, dtype=np.float32))
-            yield block
-
-    def _add(self, mono: np.ndarray) -> None:
-        self._count += len(mono)
-        sound = np.concatenate([self._waiting, mono])
-        while len(sound) >= self._stretch:
-            self._look(sound[: self._stretch])
-            sound = sound[self._stretch :]
-        self._waiting = sound
-
-    def _look(self, part: np.ndarray) -> None:
-        frames = part[: len(part) // self._frame * self._frame].reshape(-1, self._frame)
-        levels = 10 * np.log10((frames.astype(np.float64) ** 2).mean(1) + 1e-12)
-        self._frames += levels[levels > _SILENT_DB].tolist()
-        level = float(np.median(levels))
-        if level > _SILENT_DB:
-            self._quiet.append((level, self._count, part.copy()))
-            # The quietest tenth, of which no more than two minutes are kept.
-            most = min(60, max(5, self._count // self._stretch // 10))
-            if len(self._quiet) > 2 * most:
-                self._quiet = sorted(self._quiet, key=lambda item: item[:2])[:most]
-        self._clicks += _count_clicks(part, self._rate)
-        window = np.hanning(self._size).astype(np.float32)
-        for at in range(0, len(part) - self._size + 1, self._size):
-            self._power += np.abs(np.fft.rfft(part[at : at + self._size] * window)) ** 2
-            self._spectra += 1
-
-    def facts(self) -> SoundFacts:
-        """What was heard so far."""
-        seconds = self._count / self._rate
-        if not self._frames:
-            return SoundFacts(seconds=seconds)
-        most = max(5, len(self._quiet) // 10)
-        quiet = [part for *_, part in sorted(self._quiet, key=lambda item: item[:2])[:most]]
-        hertz = np.fft.rfftfreq(self._size, 1 / self._rate)
-        power = self._power / max(1, self._spectra)
-        above = np.cumsum(np.where(hertz > 100, power, 0))
-        bandwidth = float(hertz[np.searchsorted(above, 0.95 * above[-1])]) if above[-1] else 0.0
-        bands = []
-        for centre in thirds(self._rate):
-            inside = (hertz >= centre / 2 ** (1 / 6)) & (hertz < centre * 2 ** (1 / 6))
-            share = power[inside].mean() if inside.any() else np.interp(centre, hertz, power)
-            bands.append(round(float(10 * np.log10(share / self._size + 1e-12)), 2))
-        return SoundFacts(
-            seconds=seconds,
-            floor_db=float(np.percentile(self._frames, 5)),
-            clicks_per_minute=60 * self._clicks / max(seconds, 1e-9),
-            bandwidth_hz=bandwidth,
-            loudness_lufs=self.meter.integrated,
-            peak_db=self.meter.peak_db,
-            lines=tuple(find_lines(quiet, self._rate)),
-            spectrum_db=tuple(bands),
-        )
-
-
-def _count_clicks(part: np.ndarray, rate: int) -> int:
-    """Places where the sound bends four times as sharply as in nine tenths of the 30 ms around.
-
-    A voice bends sharply too, but again and again: at each opening of the glottis.
+    Raises:
+        OptionError: its suffix is of no lossless sound.
+        OutputError: its folder is missing.
     """
-    size = max(8, rate // 400)
-    bend = np.abs(np.diff(part, 2))
-    peaks = bend[: len(bend) // size * size].reshape(-1, size).max(1)
-    if len(peaks) < 32:
-        return 0
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(peaks, 12, mode="reflect"), 25)
-    others = np.percentile(np.delete(around, (11, 12, 13), axis=1), 90, axis=1)
-    at = np.flatnonzero(peaks > 4.0 * np.maximum(others, 1e-4))
-    return int(np.count_nonzero(np.diff(at, prepend=-10) > 2))
+    if out.suffix.lower() not in _SOUNDS:
+        raise OptionError(f"{out.name}: of sound alone, choose a name that ends in one of {', '.join(_SOUNDS)}")
+    if not out.absolute().parent.is_dir():
+        raise OutputError(f"{out.absolute().parent} does not exist: make the folder, or choose another")
+
+
+def write_sound(source: Path, cleaned: Cleaned, out: Path) -> Path:
+    """Write cleaned sound as a file of its own, 24 bits, with the tags of the file that it was made of."""
+    check_sound_place(out)
+    muxer, codec = _SOUNDS[out.suffix.lower()]
+    with open_film(source, sound=True) as container:
+        tags = {key: value for key, value in legible(container.metadata).items() if key.lower() not in _OF_A_FILE}
+    part = out.with_name(f"{out.name}.part")
+    told = {f"metadata:g:{n}": f"{key}={value}" for n, (key, value) in enumerate(tags.items())}
+    try:
+        with writing(out):
+            given = ffmpeg.input(url(cleaned.path)).audio
+            program.run(ffmpeg.output(given, url(part), format=muxer, acodec=codec, **told))
+            os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)
+    return out

@@ -14,14 +14,12 @@ import cv2
 import numpy as np
 
 from restore_utils.errors import ModelError
-from restore_utils.media.clock import timeline
-from restore_utils.media.container import open_film
-from restore_utils.media.inspect import packets, probe
+from restore_utils.media.inspect import probe
 from restore_utils.media.read import upright
 from restore_utils.restorers.weights import WeightFile, find, verify
 from restore_utils.speech.activity import Span
 from restore_utils.speech.lips import RATE, SIDE, look, mouth_motion
-from restore_utils.speech.sound import zero_time
+from restore_utils.speech.picture import timed_frames
 
 _WEIGHTS = WeightFile(
     "yunet.onnx", size=322906, sha256="104ee26c71d5c270ce79a6b3dced91c91013260d29a6bf18f9296c5b8c4c2b12"
@@ -132,35 +130,23 @@ def _windows(picture: Path, spans: Sequence[Span]) -> Iterator[tuple[int, int, l
 
 def _frames(picture: Path, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, np.ndarray]]:
     """Frames nearest to 25 moments a second, within the stretches wanted; the film may have any rate."""
-    clip, zero = probe(picture), zero_time(picture)
-    if not wanted or clip.images:
-        return
-    with open_film(picture) as container:
-        stream = container.streams[clip.video.index]
-        stream.thread_type = "AUTO"
-        move, k, last = timeline(clip).mover(stream.index), 0, -1
-        for packet in packets(container, stream):
-            move(packet)
-            try:
-                decoded = stream.codec_context.decode(packet if packet.size else None)
-            except av.FFmpegError:
-                continue
-            for frame in decoded:
-                if frame.pts is None:
-                    continue
-                time = float(frame.pts * stream.time_base - zero)
-                reach = round((time + 1 / float(clip.video.rate)) * RATE)  # shown until the next frame
-                while k < len(wanted) and wanted[k][1] <= round(time * RATE):
-                    k += 1
-                if k == len(wanted):
-                    return
-                if reach < wanted[k][0]:
-                    continue
-                image = None
-                for n in range(max(last + 1, round(time * RATE), wanted[k][0] - 1), max(reach, round(time * RATE) + 1)):
-                    image = _small(upright(frame, clip)) if image is None else image
-                    last = n
-                    yield n, image
+    clip, k, last = probe(picture), 0, -1
+    shown_s = 1 / float(clip.video.rate)
+    for time, frame in timed_frames(clip) if wanted else ():
+        if time is None:
+            continue
+        at, reach = round(float(time) * RATE), round((float(time) + shown_s) * RATE)  # shown until the next frame
+        while k < len(wanted) and wanted[k][1] <= at:
+            k += 1
+        if k == len(wanted):
+            return
+        if reach < wanted[k][0]:
+            continue
+        image = None
+        for n in range(max(last + 1, at, wanted[k][0] - 1), max(reach, at + 1)):
+            image = _small(upright(frame, clip)) if image is None else image
+            last = n
+            yield n, image
 
 
 def _small(frame: av.VideoFrame) -> np.ndarray:

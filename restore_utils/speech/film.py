@@ -5,22 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from restore_utils.errors import OptionError, OutputError, SourceError
-from restore_utils.media.clip import Clip
-from restore_utils.media.inspect import probe
+from restore_utils.errors import OptionError, OutputError
 from restore_utils.media.mux import check_place, is_film
 from restore_utils.media.remux import add_tracks
 from restore_utils.progress import Progress
 from restore_utils.speech import formats
 from restore_utils.speech.activity import find_speech
 from restore_utils.speech.align import align
-from restore_utils.speech.cleaning import Cleaned, Cleaning, SoundFacts, clean, measure
+from restore_utils.speech.cleaning import Cleaned, Cleaning, check_sound_place, clean, write_sound
 from restore_utils.speech.cues import Cue, Rules, make_cues
 from restore_utils.speech.gallery import rename, speakers_of
 from restore_utils.speech.hearing import Hearing, transcribe
 from restore_utils.speech.intertitles import read_titles
+from restore_utils.speech.measure import SoundFacts, measure
+from restore_utils.speech.picture import cut_times, find_picture
 from restore_utils.speech.preview import burn
-from restore_utils.speech.shots import cut_times
 from restore_utils.speech.sound import Track, choose_track, listen, tracks, zero_time
 from restore_utils.speech.tracks import sound_track, subtitle_track
 from restore_utils.speech.transcript import Transcript
@@ -89,9 +88,11 @@ def write_transcript(
     text_source = source.suffix.lower() in _WRITTEN
     if text_source and (is_film(out) or preview):
         raise OptionError(f"{source.name} is no film: give the film, and this with --subtitles")
-    clip = None if text_source else _probe(source)
+    clip = None if text_source else find_picture(source)
+    if clip is None and not text_source and (is_film(out) or preview or titles):
+        raise OptionError(f"{source.name} is sound alone: choose subtitles or text as OUT, without titles or a preview")
     if is_film(out):
-        check_place(out, clip or probe(source))
+        check_place(out, clip)
     else:
         formats.check_place(out)
     _check_free(out, source, force)
@@ -108,7 +109,7 @@ def write_transcript(
         transcript = _with_titles(source, transcript, hearing.language or transcript.language or "en", progress)
         work.mkdir(parents=True, exist_ok=True)
         transcript.save(work / "transcript.json")
-    elif not transcript.passages and not (text_source or given):
+    elif clip is not None and not transcript.passages and not given:
         transcript = replace(
             transcript, messages=(*transcript.messages, "a silent film may have titles to be read: --titles")
         )
@@ -116,12 +117,12 @@ def write_transcript(
         rules = replace(rules, rate=float(clip.video.rate))
         looked = out.suffix.lower() not in (".json", ".txt")
         if transcript.passages and ((snap and looked and cues is None) or speakers):
-            rules = replace(rules, cuts=cut_times(source, progress))
-        if speakers and any(not p.written for p in transcript.passages):
-            transcript = speakers_of(source, transcript, work, cuts=rules.cuts, picture=picture, progress=progress)
-            cues = None
+            rules = replace(rules, cuts=cut_times(clip, progress))
+    if speakers and not text_source and any(not p.written for p in transcript.passages):
+        transcript = speakers_of(source, transcript, work, cuts=rules.cuts, picture=picture, progress=progress)
+        cues = None
     if names:
-        transcript = rename(transcript, names)
+        transcript, cues = rename(transcript, names), None
     if speakers and transcript.passages:
         transcript.save(work / "transcript.json")
     messages = list(transcript.messages)
@@ -155,16 +156,6 @@ def _check_free(out: Path, source: Path, force: bool) -> None:
         raise OutputError(f"{out} is the source itself: choose another name for the result")
     if out.exists() and not force:
         raise OutputError(f"{out} is there already: choose another name, or write over it with --force")
-
-
-def _probe(source: Path) -> Clip | None:
-    """The film, or None of sound without a picture."""
-    try:
-        return probe(source)
-    except SourceError:
-        if tracks(source):
-            return None
-        raise
 
 
 def align_file(
@@ -224,19 +215,26 @@ def clean_sound(
 ) -> list[str]:
     """Write a film with its sound cleaned, the original as a second track; returns what there is to be said.
 
+    Of a file of sound alone the cleaned sound is written alone, as .flac, .wav or .mka.
+
     Raises:
         OptionError: nothing is chosen, or there is no sound.
     """
     if not choice:
         raise OptionError("nothing is to be cleaned: choose among clicks, hum, hiss and level")
-    clip = probe(source)
-    check_place(out, clip)
+    clip = find_picture(source)
+    if clip is None:
+        check_sound_place(out)
+    else:
+        check_place(out, clip)
     _check_free(out, source, force)
     found = _sound_of(source, track)
     done = clean(source, found, choice, work or out.with_name(f"{out.name}.job"), progress)
-    # The cleaned track counts from the film's zero; tracks that are put in have the source's time stamps.
-    made = sound_track(done, choice, found.language)
-    messages = add_tracks(clip, out, [made])
+    if clip is None:
+        write_sound(source, done, out)
+        messages = [f"the original is {source.name} itself"]
+    else:
+        messages = add_tracks(clip, out, [sound_track(done, choice, found.language)])
     return [*done.messages, f"before: {done.before}", f"after: {done.after}", *messages]
 
 
@@ -260,14 +258,20 @@ def write_all(done: Transcribed, folder: Path, names: str = "") -> Transcribed:
     return replace(done, out=folder / "transcript.srt", transcript=transcript, cues=cues)
 
 
-def write_film(source: Path, out: Path, done: Transcribed, cleaned: Cleaned | None, choice: Cleaning) -> Path:
-    """Write a film with its subtitles, and its cleaned sound if there is one, beside what it has; over an old OUT."""
+def write_film(source: Path, out: Path, done: Transcribed, cleaned: Cleaned | None, choice: Cleaning) -> Path | None:
+    """Write a film with its subtitles, and its cleaned sound if there is one, beside what it has; over an old OUT.
+
+    Returns:
+        What was written. Of sound alone it is the cleaned sound, as .flac; None where there is none.
+    """
+    clip = find_picture(source)
+    if clip is None:
+        return cleaned and write_sound(source, cleaned, out.with_suffix(".flac"))
     made = []
     if cleaned is not None:
         made.append(sound_track(cleaned, choice, _sound_of(source, "").language))
     if done.cues:
         made.append(subtitle_track(done.cues, done.transcript, zero_time(source), Rules()))
-    clip = probe(source)
     check_place(out, clip)
     add_tracks(clip, out, made)
     return out

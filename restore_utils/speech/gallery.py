@@ -23,12 +23,15 @@ from restore_utils.media import ffmpeg as program
 from restore_utils.progress import Progress
 from restore_utils.show.html import Html, as_uri, data_uri, text
 from restore_utils.speech.formats import clock
+from restore_utils.speech.picture import find_picture
 from restore_utils.speech.sound import tracks
 from restore_utils.speech.transcript import Transcript
 
 if TYPE_CHECKING:
     from restore_utils.speech.speakers import Cast, Person, Turn
 
+JOB_FOLDER = "speech"
+"""Of a restoration's job, with all that belongs to its speech."""
 _FOLDER = "people"
 _CLIPS, _CLIP_S, _CLIP_LINES = 3, 3.0, 180
 _STYLE = """<style>
@@ -80,7 +83,8 @@ def speakers_of(
 
     titles = [p for p in transcript.passages if p.written]
     spoken = replace(transcript, passages=tuple(p for p in transcript.passages if not p.written))
-    cast = speakers.find_speakers(picture or source, source, spoken, cuts=cuts, progress=progress)
+    seen = picture or (source if find_picture(source) else None)
+    cast = speakers.find_speakers(seen, source, spoken, cuts=cuts, progress=progress)
     found = speakers.named(spoken, cast, {})
     found = replace(found, passages=tuple(sorted((*found.passages, *titles), key=lambda p: p.start)))
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,14 +121,16 @@ def gallery_page(work: Path) -> Html:
 def forget(work: Path) -> bool:
     """Remove the faces and voices that a job's folder holds; names that stand in subtitles stay there.
 
+    Args:
+        work: of `transcribe`, or of `restore`, which keeps them one folder deeper.
+
     Returns:
         Whether there were any.
     """
-    folder = work / _FOLDER
-    if not folder.is_dir():
-        return False
-    shutil.rmtree(folder)
-    return True
+    found = [folder for folder in (work / _FOLDER, work / JOB_FOLDER / _FOLDER) if folder.is_dir()]
+    for folder in found:
+        shutil.rmtree(folder)
+    return bool(found)
 
 
 def rename(transcript: Transcript, names: str) -> Transcript:
@@ -162,7 +168,8 @@ def rename(transcript: Transcript, names: str) -> Transcript:
 
 def gallery(source: Path, cast: Cast) -> Html:
     """Every person with portraits, clips and lines; and the lines of which it is unsure who says them."""
-    cards = [_card(source, person, cast) for person in cast.people]
+    seen = find_picture(source) is not None
+    cards = [_card(source, person, cast, seen) for person in cast.people]
     unsure = [(n, turn) for n, turn in enumerate(cast.turns, 1) if turn.person is None]
     if unsure:
         lines = "".join(_line(n, turn, turn.note) for n, turn in unsure)
@@ -170,12 +177,12 @@ def gallery(source: Path, cast: Cast) -> Html:
     return Html(f'{_STYLE}<div class="ru-people">{"".join(cards)}</div>')
 
 
-def _card(source: Path, person: Person, cast: Cast) -> str:
+def _card(source: Path, person: Person, cast: Cast, seen: bool) -> str:
     turns = [(n + 1, cast.turns[n]) for n in person.turns]
     pictures = "".join(f'<img alt="" src="{data_uri(portrait)}">' for portrait in person.portraits[:3])
     longest = sorted(turns, key=lambda item: item[1].start - item[1].stop)[:_CLIPS]
     clips = "".join(
-        f'<video controls preload="metadata" src="{as_uri(_clip(source, turn.start, turn.stop), "video/mp4")}"></video>'
+        f'<video controls preload="metadata" src="{as_uri(_clip(source, turn, seen), "video/mp4")}"></video>'
         for _, turn in longest
     )
     lines = "".join(_line(n, turn, "off screen" if turn.off_screen else "") for n, turn in turns[:8])
@@ -189,21 +196,15 @@ def _line(number: int, turn: Turn, note: str) -> str:
     return f"<li><small>@{number} {clock(turn.start, '.')[3:-2]}</small> {said} <small>{text(note)}</small></li>"
 
 
-def _clip(source: Path, start: float, stop: float) -> bytes:
-    """A few seconds with sound, small enough for a page: MP4, some 40 kB."""
+def _clip(source: Path, turn: Turn, seen: bool) -> bytes:
+    """A few seconds with sound, and the picture where there is one, small enough for a page: MP4, some 40 kB."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "clip.mp4"
-        given = ffmpeg.input(f"file:{source.absolute()}", ss=max(0.0, start - 0.1), t=min(_CLIP_S, stop - start + 0.2))
-        streams = [given.video.filter("scale", "-2", _CLIP_LINES)] + ([given.audio] if tracks(source) else [])
-        graph = ffmpeg.output(
-            *streams,
-            str(out),
-            vcodec="libx264",
-            crf=30,
-            preset="veryfast",
-            pix_fmt="yuv420p",
-            audio_bitrate="48k",
-            ac=1,
-        )
-        program.run(graph)
+        length = min(_CLIP_S, turn.stop - turn.start + 0.2)
+        given = ffmpeg.input(f"file:{source.absolute()}", ss=max(0.0, turn.start - 0.1), t=length)
+        streams, options = [given.audio] if tracks(source) else [], {"audio_bitrate": "48k", "ac": 1}
+        if seen:
+            streams.insert(0, given.video.filter("scale", "-2", _CLIP_LINES))
+            options |= {"vcodec": "libx264", "crf": 30, "preset": "veryfast", "pix_fmt": "yuv420p"}
+        program.run(ffmpeg.output(*streams, str(out), **options))
         return out.read_bytes()

@@ -15,18 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
 from restore_utils.errors import ModelError, OptionError
-from restore_utils.media.clock import timeline
-from restore_utils.media.container import open_film
-from restore_utils.media.inspect import packets, probe
+from restore_utils.media.inspect import probe
 from restore_utils.media.read import upright
 from restore_utils.progress import Progress
 from restore_utils.speech.language import long_code
-from restore_utils.speech.sound import zero_time
+from restore_utils.speech.picture import timed_frames
 from restore_utils.speech.transcript import Passage, retime
 
 _EVERY_S = 0.2  # between two looks
@@ -128,29 +125,16 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _looks(source: Path, progress: Progress | None) -> Iterator[tuple[float, np.ndarray]]:
     """Some five frames a second, grey, uint8 (H, W), with their times."""
-    clip, zero = probe(source), zero_time(source)
-    if clip.images:
-        return
-    with open_film(source) as container:
-        stream = container.streams[clip.video.index]
-        stream.thread_type = "AUTO"
-        move, due, count = timeline(clip).mover(stream.index), -1.0, 0
-        for packet in packets(container, stream):
-            move(packet)
-            try:
-                frames = stream.codec_context.decode(packet if packet.size else None)
-            except av.FFmpegError:
-                continue
-            for frame in frames:
-                count += 1
-                if progress and count % 100 == 0:
-                    progress("titles", count, clip.video.frames)
-                time = 0.0 if frame.pts is None else float(frame.pts * stream.time_base - zero)
-                if time >= due:
-                    due = time + _EVERY_S - 0.5 / float(clip.video.rate)
-                    image = upright(frame, clip)
-                    scale = _LINES / image.height
-                    yield time, image.reformat(round(image.width * scale / 2) * 2, _LINES, "gray").to_ndarray()
+    clip = probe(source)
+    due = -1.0
+    for count, (time, frame) in enumerate(timed_frames(clip), 1):
+        if progress and count % 100 == 0:
+            progress("titles", count, clip.video.frames)
+        if time is not None and time >= due:
+            due = float(time) + _EVERY_S - 0.5 / float(clip.video.rate)
+            image = upright(frame, clip)
+            scale = _LINES / image.height
+            yield float(time), image.reformat(round(image.width * scale / 2) * 2, _LINES, "gray").to_ndarray()
 
 
 def _read(picture: np.ndarray, language: str) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""Where a word is said in a folder of films: by the transcripts and subtitles that lie beside them."""
+"""Where a word is said in a folder of films and recordings: by the transcripts and subtitles that lie beside them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from restore_utils.speech.formats import clock
 from restore_utils.speech.transcript import Transcript, plain
 
 _FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".webm", ".wmv", ".mts", ".vob", ".ogv")
+_SOUNDS = (".wav", ".mp3", ".flac", ".m4a", ".m4b", ".ogg", ".oga", ".opus", ".aac", ".aif", ".aiff", ".wma", ".mka")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def search(folder: Path, phrase: str) -> tuple[list[Place], list[Path]]:
     if not plain(phrase):
         raise OptionError(f"{phrase!r} has no word in it: give what is to be found")
     places, silent = [], []
-    for film in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _FILMS and p.is_file()):
+    for film in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _FILMS + _SOUNDS and p.is_file()):
         transcript = next(_transcripts(film), None)
         if transcript is None:
             silent.append(film)

@@ -13,6 +13,7 @@ import numpy as np
 from restore_utils.errors import OptionError, SourceError
 from restore_utils.media.clock import Mover, Timeline, timeline
 from restore_utils.media.container import legible, open_film
+from restore_utils.media.images import is_sequence
 from restore_utils.media.inspect import probe
 
 RATE = 16000
@@ -44,12 +45,14 @@ class Track:
 
 
 def tracks(path: Path) -> tuple[Track, ...]:
-    """The sound tracks of a film that can be decoded.
+    """The sound tracks of a film, or of a file of sound alone, that can be decoded; images have none.
 
     Raises:
         SourceError: it cannot be read.
     """
-    with open_film(path) as container:
+    if is_sequence(path):
+        return ()
+    with open_film(path, sound=True) as container:
         return tuple(
             Track(
                 number,
@@ -92,13 +95,15 @@ def choose_track(found: Sequence[Track], wanted: str | int = "") -> Track | None
 
 def zero_time(path: Path) -> Fraction:
     """The film's time stamp, in seconds, that players show as 0: where its earliest stream begins."""
-    with open_film(path) as container:
+    if is_sequence(path):
+        return Fraction(0)
+    with open_film(path, sound=True) as container:
         return Fraction(container.start_time or 0, av.time_base)
 
 
 def sound_seconds(source: Path) -> int | None:
     """How long a film is, in whole seconds, as its header says; None where it does not."""
-    with open_film(source) as container:
+    with open_film(source, sound=True) as container:
         return int(container.duration / 1e6) if container.duration else None
 
 
@@ -129,7 +134,7 @@ def listen(
     Raises:
         SourceError: the film cannot be read or has no such track.
     """
-    with open_film(path) as container:
+    with open_film(path, sound=True) as container:
         streams = container.streams.audio
         if track > len(streams):
             raise SourceError(f"{path.name} has no sound track {track}: it has {len(streams)}")

@@ -98,7 +98,7 @@ class Cast:
 
 
 def find_speakers(
-    picture: Path,
+    picture: Path | None,
     sound: Path,
     transcript: Transcript,
     *,
@@ -108,7 +108,7 @@ def find_speakers(
     """Find out who says each line of a film.
 
     Args:
-        picture: the film that is looked at, best a restored one.
+        picture: the film that is looked at, best a restored one; None of sound alone, where voices decide.
         sound: the film that is listened to.
         transcript: what is said.
         cuts: times of its cuts, in seconds.
@@ -117,7 +117,7 @@ def find_speakers(
     passages = transcript.passages
     spans = [Span(max(0.0, p.start - _AROUND_S), p.stop + _AROUND_S) for p in passages]
     seen: list[list[Face]] = [[] for _ in passages]
-    for number, found in faces(picture, spans, cuts):
+    for number, found in faces(picture, spans, cuts) if picture else ():
         seen[number] += found
         if progress:
             progress("look", number + 1, len(passages))

@@ -14,6 +14,7 @@ from restore_utils.speech import formats, hearing
 from restore_utils.speech.activity import Span
 from restore_utils.speech.align import align
 from restore_utils.speech.cues import make_cues
+from restore_utils.speech.sound import listen
 from restore_utils.speech.transcript import Passage, Transcript, retime
 from tests import clips
 from tests.extras import sound
@@ -142,6 +143,40 @@ def test_what_is_wrong_is_told_in_one_line(run, film, srt, words, says):
     assert code == 2
     assert says in said[-1]
     assert not list(Path().glob("out*"))
+
+
+def test_sound_alone_is_heard_cleaned_and_searched(run, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(hearing, "Recogniser", lambda *_, **__: tiny)
+    with av.open(str(VOICES)) as source, av.open("talk.flac", "w") as out:
+        stream = out.add_stream("flac", rate=48000, layout="mono")
+        out.metadata["title"] = "A talk"
+        convert = av.AudioResampler(stream.codec_context.format, "mono", 48000)
+        for frame in source.decode(audio=0):
+            for part in convert.resample(frame):
+                out.mux(stream.encode(part))
+        out.mux(stream.encode(None))
+    code, _, said = run("transcribe", "talk.flac", "talk.json", "--speakers")
+    assert code == 0, said
+    code, out, _ = run("transcribe", ".", "--search", "old film")
+    assert out[0].startswith("talk.flac  00:00:01")
+    run("transcribe", "talk.json", "talk.srt")
+    code, _, said = run("align", "talk.srt", "talk.flac", "on.srt")
+    assert code == 0, said
+    for name in ("clean.wav", "clean.flac"):
+        code, _, said = run("sound", "talk.flac", name, "--clean", "hiss")
+        assert code == 0, said
+        with av.open(name) as container:
+            assert container.metadata.get("title", container.metadata.get("TITLE")) == "A talk"
+        before, after = (sum(map(len, listen(Path(p)))) for p in ("talk.flac", name))
+        assert before == after
+
+
+@pytest.mark.parametrize("words", [["x.mkv"], ["x.srt", "--preview", "p.mp4"], ["x.srt", "--titles"]])
+def test_what_needs_a_picture_is_told_of_sound_alone(run, words):
+    code, _, said = run("transcribe", VOICES, *words)
+    assert code == 2
+    assert "is sound alone" in said[-1]
+    assert not list(Path().iterdir())
 
 
 def test_measuring_tells_one_line(run, film):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 
 from restore_utils.errors import OptionError, SourceError
 from restore_utils.speech.activity import Span, find_speech, pieces, regroup
+from restore_utils.speech.picture import find_picture
 from restore_utils.speech.sound import RATE, Track, choose_track, listen, tracks
 from tests import clips
 from tests.extras import sound
@@ -31,6 +33,51 @@ def test_every_sample_is_at_its_own_time(tmp_path, codec, delay):
             near = heard[at - 400 : at + 400]
             assert abs(int(np.argmax(near)) - 400) < 40, "a click is where it was made, to 2.5 ms"
         assert heard[: max(0, round((delay - start) * RATE) - 40)].max(initial=0) < 0.01, "silence before the track"
+
+
+def sound_alone(path, codec: str, seconds: float = 4.0, marks=(1.5, 3.25)):
+    """A file without a picture: faint noise, and a click at each mark."""
+    wave = np.random.default_rng(0).normal(0, 30, max(1, round(seconds * 48000)))
+    for mark in marks:
+        wave[round(mark * 48000) :][:30] += 24000 * np.hanning(30)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=48000, layout="mono")
+        convert = av.AudioResampler(stream.codec_context.format, "mono", 48000, stream.codec_context.frame_size or 1024)
+        frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 48000, 0
+        out.start_encoding()
+        for part in [*convert.resample(frame), *convert.resample(None)] if seconds else ():
+            out.mux(stream.encode(part))
+        out.mux(stream.encode(None))
+    return path
+
+
+SOUNDS = [
+    ("wav", "pcm_s16le"),
+    ("mp3", "libmp3lame"),
+    ("flac", "flac"),
+    ("m4a", "aac"),
+    ("opus", "libopus"),
+    ("aiff", "pcm_s16be"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), SOUNDS)
+def test_files_of_sound_alone_are_heard_at_their_times(tmp_path, suffix, codec):
+    path = sound_alone(tmp_path / f"talk.{suffix}", codec)
+    assert [track.number for track in tracks(path)] == [1]
+    assert find_picture(path) is None
+    for start in (0.0, 2.5):
+        heard = np.abs(samples(path, start=start))
+        assert len(heard) == pytest.approx((4 - start) * RATE, abs=0.04 * RATE)
+        at = round((3.25 - start) * RATE)
+        assert abs(int(np.argmax(heard[at - 8000 : at + 8000])) - 8000) < 40, "to 2.5 ms"
+
+
+def test_a_track_without_a_sample_is_silence(tmp_path):
+    pytest.importorskip("faster_whisper")
+    path = sound_alone(tmp_path / "empty.wav", "pcm_s16le", 0.0, ())
+    assert find_speech(listen(path)) == ([], 0.0)
 
 
 def test_a_film_that_starts_late_counts_from_its_first_stream(tmp_path):
@@ -60,8 +107,6 @@ def test_tracks_are_chosen_by_number_or_language_and_the_default_one_else(tmp_pa
 
 
 def test_six_channels_and_eight_kilohertz_are_heard(tmp_path):
-    import av
-
     for rate, layout, codec in ((8000, "mono", "pcm_s16le"), (48000, "5.1", "flac")):
         path = tmp_path / f"{rate}.mkv"
         with av.open(str(path), "w") as out:
