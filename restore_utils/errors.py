@@ -27,6 +27,7 @@ EXTRAS = {
     "yt_dlp": "download",
     "ipywidgets": "notebook",
     "faster_whisper": "speech",
+    "opentimelineio": "edit",
 }
 """Packages that only some of the work needs, and the extra of this package that brings each."""
 

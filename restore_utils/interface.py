@@ -31,7 +31,19 @@ from restore_utils.progress import Progress
 from restore_utils.restorers import registry
 
 Model = str | FrameModel
-_PLACES = ("work", "mirror", "height", "cookies", "raw", "mask_out", "report", "reference", "only_worst", "force")
+_PLACES = (
+    "work",
+    "mirror",
+    "height",
+    "cookies",
+    "raw",
+    "shots",
+    "mask_out",
+    "report",
+    "reference",
+    "only_worst",
+    "force",
+)
 _PLACES += ("speech", "progress", "tell")
 
 

@@ -26,7 +26,10 @@ def test_requirements_are_the_core_and_the_extras_of_the_notebooks():
     whole = bounds([line for line in lines if line and not line.startswith("#")])
     extras = PROJECT["optional-dependencies"]
     parts = bounds(
-        [*PROJECT["dependencies"], *(x for name in ("download", "train", "zoo", "notebook") for x in extras[name])]
+        [
+            *PROJECT["dependencies"],
+            *(x for name in ("download", "train", "zoo", "notebook", "edit") for x in extras[name]),
+        ]
     )
     assert whole == parts
 

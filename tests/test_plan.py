@@ -20,7 +20,8 @@ from restore_utils.core.adapters import per_frame, windowed
 from restore_utils.core.precision import choose_device
 from restore_utils.errors import OptionError
 from restore_utils.jobs.plan import frame_range, plan_segments, run_sizes, segment_name, versions
-from restore_utils.jobs.settings import Settings, parse_time, time_text
+from restore_utils.jobs.settings import Settings
+from restore_utils.jobs.times import parse_time, time_text
 from restore_utils.media.read import FrameIndex
 from tests import clips
 

@@ -147,7 +147,7 @@ def test_names_of_pieces_depend_on_all_that_makes_them(film, tmp_path, monkeypat
     with open_job(film, tmp_path / "job") as job:
         before = job.plan(settings(models=("median",)))
         if what == "stats":
-            job.analysis.stats["luma"][3] += 0.01
+            job.analysis.stats["luma"][[3, 20]] += 0.01  # of a frame of each shot
         elif what == "border":
             job.analysis = replace(job.analysis, border=(1, 0, 0, 0))
         elif what == "version":
@@ -183,3 +183,21 @@ def test_settings_are_written_and_read_again():
 def test_an_analysis_tells_its_own_content(film, tmp_path):
     with open_job(film, tmp_path / "job") as job:
         assert Analysis.load(tmp_path / "job" / "analysis.npz").digest() == job.analysis.digest()
+
+
+def test_what_was_measured_of_one_shot_names_the_pieces_of_that_shot_unless_a_model_sees_the_film(film, tmp_path):
+    def differ(**changed) -> list[int]:
+        before = job.plan(settings(**changed))
+        job.analysis.stats["luma"][3] += 0.01
+        after = job.plan(settings(**changed))
+        return [s.first for s, t in zip(before.segments, after.segments, strict=True) if s.name != t.name]
+
+    class Looks(FrameModel):
+        def __call__(self, run, at, lo, hi, state):
+            return Result(run[lo - at : hi - at])
+
+    registry.add("looks", Looks(), version="1")
+    with open_job(film, tmp_path / "job") as job:
+        firsts = [s.first for s in job.plan(settings(models=("median",))).segments]
+        assert differ(models=("median",)) == [n for n in firsts if n < 14] != firsts
+        assert differ(models=("median", "looks")) == [s.first for s in job.plan(settings(models=("looks",))).segments]

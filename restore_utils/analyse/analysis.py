@@ -50,11 +50,18 @@ class Analysis:
 
     def digest(self) -> str:
         """SHA-256 of all that results depend on: the version of the analysis, the shots and what was measured."""
-        facts = (VERSION, self.shots, self.border, self.interlaced, len(self.index))
+        return self._digest(self.shots, slice(None))
+
+    def digests(self) -> list[list]:
+        """The same of each shot alone: [first, stop, digest]."""
+        return [[first, stop, self._digest((first, stop), slice(first, stop))] for first, stop in self.shots]
+
+    def _digest(self, shots: object, frames: slice) -> str:
+        facts = (VERSION, shots, self.border, self.interlaced, len(self.index))
         digest = hashlib.sha256(repr(facts).encode())
         for name, values in sorted(self.stats.items()):
-            digest.update(f"{name} {values.dtype} {values.shape}".encode())
-            digest.update(np.ascontiguousarray(values).tobytes())
+            digest.update(f"{name} {values.dtype} {values[frames].shape}".encode())
+            digest.update(np.ascontiguousarray(values[frames]).tobytes())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:

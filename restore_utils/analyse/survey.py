@@ -105,13 +105,18 @@ def _small(reader: Reader, size: tuple[int, int], fields: FieldOrder, tints: arr
         yield frame.gray(*size)
 
 
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height in pixels of the pictures that are measured of a film of that size."""
+    scale = min(1.0, SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 class _Survey:
     """What has been measured so far."""
 
     def __init__(self, width: int, height: int, rate: Fraction) -> None:
         self.full = (width, height)
-        scale = min(1.0, SIDE / max(self.full))
-        self.size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        self.size = small_size(width, height)
         self.cuts = CutFinder(rate)
         self.count = 0
         self._light, self._pairs, self._dirt = array("f"), array("f"), array("f")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from restore_utils.cli.app import Force, Workers, app, print_line, say
+from restore_utils.cli.shots import Shots
 
 if TYPE_CHECKING:
     from restore_utils.progress import Progress
@@ -74,6 +75,7 @@ def restore(
         ),
     ] = None,
     mask_out: Annotated[Path | None, typer.Option(help="Write a film of what was changed.")] = None,
+    shots: Shots = None,
     hints: Annotated[
         Path | None, typer.Option(help="For color: a JSON file of points, strokes and regions whose colours you set.")
     ] = None,
@@ -149,6 +151,7 @@ def restore(
             height=height,
             cookies=cookies,
             raw=raw,
+            shots=shots,
             mask_out=mask_out,
             report=report,
             only_worst=try_,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from restore_utils.cli.app import Workers, app, print_line, say
 from restore_utils.cli.films import Models, Start, Stop
+from restore_utils.cli.shots import Shots
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a job.")]
 Lease = Annotated[float, typer.Option(help="Seconds without a sign after which a worker is taken for dead.", min=1)]
@@ -22,6 +24,7 @@ def plan(
     option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for all models that take it.")] = None,
     start: Start = None,
     stop: Stop = None,
+    shots: Shots = None,
     segment_frames: Annotated[int, typer.Option(help="Frames in a piece, about.")] = 120,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps: that of the workers.")] = "auto",
     codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1.")] = "h264",
@@ -30,6 +33,7 @@ def plan(
     """Analyse a film and write down what is to be made of it, for any number of workers."""
     from restore_utils.jobs.job import open_job
     from restore_utils.jobs.settings import settings_for
+    from restore_utils.jobs.shot_files import read_shots
     from restore_utils.progress import text_progress
     from restore_utils.restorers.options import read_pairs
     from restore_utils.sources import fetch
@@ -48,6 +52,8 @@ def plan(
     with text_progress() as progress:
         path = fetch(source, job / "source")
         with open_job(path, job, progress) as opened:
+            if shots:
+                settings = replace(settings, shots=read_shots(shots, opened.clip))
             made = opened.plan(settings)
             opened.write(made)
     for line in made.messages:

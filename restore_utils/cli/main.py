@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import typer
 
-from restore_utils.cli import films, jobs, learning, looks, speech  # noqa: F401 they add their commands to the app
+from restore_utils.cli import films, jobs, learning, looks, shots, speech  # noqa: F401 they add their commands to the app
 from restore_utils.cli.app import app, say
 from restore_utils.errors import RestoreError, missing_package, told
 

@@ -84,6 +84,7 @@ def window_indices(n: int, first: int, stop: int, before: int, after: int, ends:
 
 
 class _Scaled(FrameModel):
+    sees_film = False
     scale: int
 
     def out_size(self, width: int, height: int) -> tuple[int, int]:

@@ -230,6 +230,10 @@ class FrameModel(Protocol):
     on_host: bool = False
     """Whether it works in NumPy and OpenCV on the host: frames are then not moved to the device for it."""
 
+    sees_film: bool = True
+    """Whether its answers may depend on other shots of the film (`shot.film`). Where it is False, pieces that are
+    finished stay when cuts are set otherwise in other shots."""
+
     pixel_aspect: Fraction = Fraction(1)
     """Width over height of a pixel of the film as it is shown; set by who knows the film, before anything is asked."""
 

@@ -33,6 +33,7 @@ class _Wrapper(FrameModel):
         self.before, self.after, self.grid, self.on_host = model.before, model.after, model.grid, model.on_host
         self.multiple_of, self.reach = model.multiple_of, model.reach
         self.adds_color, self.keeps_luma = model.adds_color, model.keeps_luma
+        self.sees_film = model.sees_film
         if hasattr(model, "save_state"):
             self.save_state, self.load_state = model.save_state, model.load_state
 

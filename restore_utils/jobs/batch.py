@@ -25,8 +25,10 @@ from restore_utils.progress import Progress
 
 log = logging.getLogger("restore_utils")
 
-SETTINGS = ("model", "start", "stop", "codec", "crf", "render_factor", "segment_frames", "mask_in", "device")
-"""What a row may say of itself, beside its source and its target; as `jobs.settings.settings_for` takes it."""
+SETTINGS = ("model", "start", "stop", "codec", "crf", "render_factor", "segment_frames", "mask_in", "device", "shots")
+"""What a row may say of itself, beside its source and its target; as `jobs.settings.settings_for` and
+`restore_film` (shots) take it."""
+_PATHS = ("mask_in", "shots")
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,10 @@ def _row(number: int, data: Mapping[str, object], here: Path, out: Path, default
     for key in data:
         if key not in (*SETTINGS, "source", "target"):
             raise OptionError(f"film {number} of the list has {key!r}: known are {', '.join(SETTINGS)}")
-    source = str(data["source"])
-    local = here / source
-    source = str(local) if local.exists() else source
-    target = out / str(data.get("target") or f"{Path(source).stem}.mkv")
-    return Row(source, target, {**defaults, **{key: data[key] for key in SETTINGS if key in data}})
+    seen = {key: here / str(data[key]) for key in ("source", *_PATHS) if data.get(key)}
+    data = {**data, **{key: str(path) for key, path in seen.items() if path.exists()}}
+    target = out / str(data.get("target") or f"{Path(str(data['source'])).stem}.mkv")
+    return Row(str(data["source"]), target, {**defaults, **{key: data[key] for key in SETTINGS if key in data}})
 
 
 def run(
@@ -137,8 +138,9 @@ def run(
         begun, done, reason = time.monotonic(), None, ""
         try:
             row.target.parent.mkdir(parents=True, exist_ok=True)
-            settings = settings_for(row.target, **row.settings)
-            done = restore_film(row.source, row.target, settings, workers=workers, force=force, progress=progress)
+            chosen = dict(row.settings)
+            places = {"shots": chosen.pop("shots", None), "workers": workers, "force": force, "progress": progress}
+            done = restore_film(row.source, row.target, settings_for(row.target, **chosen), **places)
             if then:
                 subprocess.run([*shlex.split(then), str(row.target)], check=True, stdin=subprocess.DEVNULL)
         except Exception as error:  # whatever is wrong with one film, the others are made

@@ -14,7 +14,8 @@ from restore_utils.errors import OutputError
 from restore_utils.files.parts import part_of
 from restore_utils.jobs.job import open_job
 from restore_utils.jobs.plan import frame_range
-from restore_utils.jobs.settings import parse_time, settings_for
+from restore_utils.jobs.settings import settings_for
+from restore_utils.jobs.times import parse_time
 from restore_utils.progress import Progress
 
 KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}

@@ -7,23 +7,24 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from math import lcm
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from restore_utils.analyse import Analysis, analyse
+from restore_utils.analyse import Analysis, analyse, recut
 from restore_utils.core.model import Film, FrameModel, Shot
 from restore_utils.core.precision import choose_device, free_memory
 from restore_utils.core.runner import RunSize
-from restore_utils.errors import DiskFullError, JobError, OutputError, SourceError
+from restore_utils.errors import DiskFullError, JobError, ModelError, OptionError, OutputError, SourceError
 from restore_utils.files.lock import lock
 from restore_utils.files.mirror import Mirror
 from restore_utils.files.sample import sample
 from restore_utils.jobs.changes import Changes
 from restore_utils.jobs.make import Maker
 from restore_utils.jobs.plan import (
+    Chain,
     Plan,
     Segment,
     bytes_needed,
@@ -32,7 +33,7 @@ from restore_utils.jobs.plan import (
     make_recipe,
     out_size,
     place,
-    plan_segments,
+    plan_by_shot,
     run_sizes,
     segment_name,
     span,
@@ -40,6 +41,7 @@ from restore_utils.jobs.plan import (
 )
 from restore_utils.jobs.remarks import chain_remarks, remarks
 from restore_utils.jobs.settings import Settings
+from restore_utils.jobs.shots import Cut, cut_up
 from restore_utils.jobs.store import (
     COPIED,
     changes_file,
@@ -59,6 +61,7 @@ from restore_utils.media.mux import join
 from restore_utils.media.planes import layout
 from restore_utils.media.write import pixel_format_for, with_chroma
 from restore_utils.progress import Progress
+from restore_utils.restorers.registry import build_all
 
 log = logging.getLogger("restore_utils")
 
@@ -70,6 +73,7 @@ class Job:
 
     def __init__(self, folder: Path, clip: Clip, content: str, analysis: Analysis, mirror: Mirror) -> None:
         self.folder, self.clip, self.content, self.analysis, self.mirror = folder, clip, content, analysis, mirror
+        self._last_cut: tuple[tuple, Analysis] | None = None
 
     # ---- planning ----
 
@@ -77,48 +81,88 @@ class Job:
         """Decide what to do for these settings.
 
         Args:
-            models: those of the settings, where they are built already.
+            models: those of the film in the settings, where they are built already.
 
         Raises:
             OptionError, ModelError: for settings that cannot be.
         """
-        device = choose_device(settings.device)
-        models = tuple(settings.build(device) if models is None else models)
-        video = self.clip.video
-        tell_pixel_aspect(models, video)
+        device, video = choose_device(settings.device), self.clip.video
         first, stop = frame_range(self.analysis, settings.start, settings.stop)
-        film = self._film(first, stop)
-        check(models, film)
-        width, height = out_size(models, video.width, video.height)
+        found = self.analysis.shots
+        cuts, told = cut_up(settings.shots, found, self.clip, self.analysis.index)
+        analysis = self._recut([(cut.first, cut.stop) for cut in cuts])
+        film = self._film(analysis, first, stop)
+        chosen, by = settings.chains_of(cuts)
+        heads = [next((cut for cut, its in zip(cuts, by) if its == number), None) for number in range(len(chosen))]
+        built = [tuple(models)] if models is not None else []
+        for (specs, options), head in list(zip(chosen, heads))[len(built) :]:
+            with _of_shot(head):
+                built.append(tuple(build_all(specs, device=device, options=options)))
+        width, height = self._size(built, heads, film)
         check_size(settings.encoding, width, height)
-        adds_color = any(model.adds_color for model in models)
+        adds_color = any(model.adds_color for chain in built for model in chain)
         shown = with_chroma(self.clip) if adds_color else self.clip
         pixel_format, said = pixel_format_for(settings.encoding, shown, width, height)
-        sizes = self._sizes(models, settings, device)
-        recipe = make_recipe(self.content, self.analysis, models, sizes, settings, device, pixel_format)
-        cell = lcm(*(model.grid or size.length for model, size in zip(models, sizes, strict=True)))
-        ranges = plan_segments(self.analysis.shots, first, stop, settings.segment_frames, cell)
-        segments = tuple(Segment(a, b, segment_name(a, b, recipe)) for a, b in ranges)
-        odd = (*remarks(self.clip, self.analysis), *chain_remarks(models, self.clip, self.analysis))
-        said = (*self.clip.messages, *self.analysis.messages, *odd, said, unmastered(settings.encoding, self.clip))
-        return Plan(
+        chains = []
+        for own in built:
+            sizes = self._sizes(own, settings, device)
+            recipe = make_recipe(self.content, analysis, own, sizes, settings, device, pixel_format)
+            chains.append(Chain(own, sizes, recipe, place(own, video.width, video.height)))
+        cells = [chain.cell for chain in chains]
+        ranges = plan_by_shot(analysis.shots, by, found, first, stop, settings.segment_frames, cells)
+        odd = [*remarks(self.clip, analysis), *told]
+        odd += [line for chain in built for line in chain_remarks(chain, self.clip, analysis)]
+        said = (*self.clip.messages, *analysis.messages, *odd, said, unmastered(settings.encoding, self.clip))
+        plan = Plan(
             settings,
-            segments,
-            models,
-            sizes,
+            (),
+            tuple(chains),
+            by,
             device,
             film,
             width,
             height,
-            place(models, video.width, video.height),
             adds_color,
-            recipe,
-            messages=tuple(line for line in said if line),
+            messages=tuple(dict.fromkeys(line for line in said if line)),
         )
+        segments = (Segment(a, b, segment_name(a, b, plan.chain_at(a).recipe)) for a, b in ranges)
+        return replace(plan, segments=tuple(segments))
 
-    def _film(self, first: int, stop: int) -> Film:
+    def _size(self, chains: Sequence[Sequence[FrameModel]], heads: Sequence[Cut | None], film: Film) -> tuple[int, int]:
+        """Width and height in pixels of what all chains make of the film, each of which must be able to restore it.
+
+        Args:
+            heads: the first shot of each chain; None: it has none, as when each shot is listed with one of its own.
+
+        Raises:
+            OptionError: one cannot, or its frames would be of another size than those before; names the shot.
+        """
+        video, made = self.clip.video, None
+        for chain, head in zip(chains, heads, strict=True):
+            shape = tell_pixel_aspect(chain, video), *out_size(chain, video.width, video.height)
+            if head is None:
+                continue
+            with _of_shot(head):
+                check(chain, film)
+                if made not in (None, shape):
+                    raise OptionError(
+                        f"it would be {shape[1]}x{shape[2]} where the film becomes {made[1]}x{made[2]}: give it a "
+                        "chain that makes the same size"
+                    )
+            made = shape
+        _, width, height = made
+        return width, height
+
+    def _recut(self, shots: list[tuple[int, int]]) -> Analysis:
+        """The analysis with these shots; that of the last ones is kept, since measuring reads the film."""
+        key = (id(self.analysis), tuple(shots))
+        if self._last_cut is None or self._last_cut[0] != key:
+            self._last_cut = key, recut(self.analysis, self.clip, shots)
+        return self._last_cut[1]
+
+    def _film(self, analysis: Analysis, first: int, stop: int) -> Film:
         """The film whose frames first <= n < stop are restored, by its measurements."""
-        video, analysis = self.clip.video, self.analysis
+        video = self.clip.video
         border = np.array(analysis.border)
         pts = analysis.index.pts
         stats = {**analysis.stats, "time": np.asarray(pts - pts[0], float) * float(analysis.index.time_base)}
@@ -131,9 +175,9 @@ class Job:
         last = read_state(self.folder).get("plan")
         names = [(m.name, dict(m.options), m.fingerprint) for m in models]
         if last and last["recipe"]["device"] == device.type:
-            known = last["recipe"]["models"]
-            if [(m["name"], m["options"], m["weights"]) for m in known] == names:
-                return tuple(RunSize(m["length"], m["tile"]) for m in known)
+            for known in (last["recipe"]["models"], *last.get("chains", ())):
+                if [(m["name"], m["options"], m["weights"]) for m in known] == names:
+                    return tuple(RunSize(m["length"], m["tile"]) for m in known)
         video = self.clip.video
         return tuple(run_sizes(models, video.width, video.height, free_memory(device)))
 
@@ -182,7 +226,7 @@ class Job:
         self._check_space(plan, sum(len(s) for s in missing))
         maker = Maker(self.folder, self.clip, self.analysis, plan, self.mirror)
         seconds = 0.0
-        for group in _neighbours(missing):
+        for group in _neighbours(missing, plan):
             begun, count = None, 0
             for _ in maker.segments(group):
                 begun, count = begun or time.monotonic(), count + 1
@@ -206,11 +250,21 @@ class Job:
         """One frame before and after, float32 (3, H, W), RGB, [0, 1], and its mask (H, W), without keeping anything."""
         return Maker(self.folder, self.clip, self.analysis, plan, self.mirror).frame(n)
 
-    def seconds_per_frame(self, plan: Plan) -> float:
-        """How long a frame takes, measured in the middle of a plan: what a second run takes, after all is warm."""
-        length = max(size.length for size in plan.sizes)
-        first = max(plan.first, (plan.first + plan.stop - length) // 2)
-        stop = min(plan.stop, first + length + 1)
+    def seconds(self, plan: Plan) -> float:
+        """How long the frames take that are missing, measured on some of them for each chain."""
+        total, groups = 0.0, _neighbours(self.missing(plan), plan)
+        for chain in dict.fromkeys(plan.chain_at(group[0].first) for group in groups):
+            own = [group for group in groups if plan.chain_at(group[0].first) is chain]
+            longest = max(own, key=lambda group: group[-1].stop - group[0].first)
+            frames = sum(len(segment) for group in own for segment in group)
+            total += frames * self._seconds_per_frame(plan, longest[0].first, longest[-1].stop)
+        return total
+
+    def _seconds_per_frame(self, plan: Plan, begin: int, end: int) -> float:
+        """How long one of the frames begin <= n < end takes: what a second run takes, after all is warm."""
+        length = max(size.length for size in plan.chain_at(begin).sizes)
+        first = max(begin, (begin + end - length) // 2)
+        stop = min(end, first + length + 1)
         results = Maker(self.folder, self.clip, self.analysis, plan, self.mirror).results(first, stop)
         begun = time.monotonic()
         times = [time.monotonic() for _ in results]
@@ -333,20 +387,35 @@ def _load(saved: Path) -> Analysis | None:
         return None
 
 
-def _neighbours(segments: Iterable[Segment]) -> list[list[Segment]]:
-    """Segments in groups without gaps: each is restored in one pass."""
+def _neighbours(segments: Iterable[Segment], plan: Plan) -> list[list[Segment]]:
+    """Segments in groups of one chain and without gaps: each is restored in one pass."""
     groups: list[list[Segment]] = []
     for segment in segments:
-        if groups and groups[-1][-1].stop == segment.first:
+        chain = plan.chain_at(segment.first)
+        if groups and groups[-1][-1].stop == segment.first and plan.chain_at(groups[-1][-1].first) is chain:
             groups[-1].append(segment)
         else:
             groups.append([segment])
     return groups
 
 
+@contextmanager
+def _of_shot(shot: Cut | None) -> Iterator[None]:
+    """What is said of a chain that a list gives to a shot names that shot."""
+    try:
+        yield
+    except (OptionError, ModelError) as error:
+        if shot is None or shot.listed is None:
+            raise
+        where = f"shot {shot.number} of the list (frames {shot.first} to {shot.stop})"
+        raise type(error)(f"{where}: {error}") from None
+
+
 def _difference(planned: dict, here: dict) -> str:
     """The first thing in which what was planned is not what would be made here."""
     for key, was in planned.items():
         if was != here.get(key):
+            if key == "analysis":
+                return "what was measured of the film is not the same"
             return f"its {key} was {was}, here it is {here.get(key)}"
     return "the pieces of the film are others"

@@ -31,7 +31,7 @@ class Maker:
         self.states = States(folder, plan.recipe)
 
     def segments(self, group: Sequence[Segment]) -> Iterator[None]:
-        """Make neighbouring segments in one pass over the source; one step for each frame that is written."""
+        """Make neighbouring segments of one chain in one pass over the source; a step for each frame written."""
         feed = SourceFrames(self.clip, self.analysis, group[0].first, group[-1].stop)
         with prefetch(self._restored(feed, group[0].first, group[-1].stop), depth=2) as stream:
             for segment in group:
@@ -45,18 +45,18 @@ class Maker:
                         changes.add(frame, before, rgb, mask, chroma_mask)
                         del result, frame, rgb, mask, chroma_mask
                         yield
-                    for first, stop in self.analysis.shots:
-                        if first < segment.stop and stop > segment.first:
-                            said = self.states.notes.get(first, {})
-                            changes.notes[first] = tuple(line for k in sorted(said) for line in said[k])
+                    for shot in self.plan.film.shots:
+                        if shot.first < segment.stop and shot.stop > segment.first:
+                            said = self.states.notes.get(shot.first, {})
+                            changes.notes[shot.first] = tuple(line for k in sorted(said) for line in said[k])
                 self.mirror.put(*self._states(), *self.files(segment))
 
     def state(self, number: int, first: int) -> None:
         """Find out and store what the model of that number wants to know of the shot that frame `first` belongs to."""
-        plan = self.plan
+        plan, chain = self.plan, self.plan.chain_at(first)
         feed = SourceFrames(self.clip, self.analysis, first, first)
-        sizes = {"device": plan.device, "sizes": plan.sizes}
-        open_shot(feed.frames, plan.models, plan.film, number, first, opened=self.states, **sizes)
+        how = {"device": plan.device, "sizes": chain.sizes, "opened": self.states.of(chain.recipe)}
+        open_shot(feed.frames, chain.models, plan.film, number, first, **how)
         self.mirror.put(*self._states())
 
     def frame(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -67,33 +67,33 @@ class Maker:
         return feed.take(n)[0].rgb(), rgb, mask
 
     def results(self, first: int, stop: int) -> Iterator[Result]:
-        """What becomes of the frames first <= n < stop, without keeping it."""
+        """What becomes of the frames first <= n < stop, all of one chain, without keeping it."""
         return self._restored(SourceFrames(self.clip, self.analysis, first, stop), first, stop)
 
     def _restored(self, feed: SourceFrames, first: int, stop: int) -> Iterator[Result]:
-        plan = self.plan
+        plan, chain = self.plan, self.plan.chain_at(first)
         return restore(
             feed.frames,
-            plan.models,
+            chain.models,
             plan.film,
             start=first,
             stop=stop,
             device=plan.device,
-            sizes=plan.sizes,
-            opened=self.states,
+            sizes=chain.sizes,
+            opened=self.states.of(chain.recipe),
         )
 
     @contextmanager
     def _segment(self, segment: Segment) -> Iterator[tuple[Writer, Writer | None, Changes]]:
         """Writers of one segment. Nothing stays of one that is not whole; the film, written last, stands for all."""
-        plan = self.plan
+        plan, chain = self.plan, self.plan.chain_at(segment.first)
         size, changes = (plan.width, plan.height), Changes(segment.first, segment.stop)
         # The source with the shape that samples of the result have.
-        video = replace(self.clip.video, sample_aspect=tell_pixel_aspect(plan.models, self.clip.video))
+        video = replace(self.clip.video, sample_aspect=tell_pixel_aspect(chain.models, self.clip.video))
         clip = replace(self.clip, video=video)
         with ExitStack() as stack:
             place = segment_file(self.folder, segment.name)
-            coloured = {"place": plan.place, "adds_color": plan.adds_color}
+            coloured = {"place": chain.place, "adds_color": plan.adds_color}
             film = stack.enter_context(Writer(place, clip, plan.settings.encoding, *size, **coloured))
             masks = None
             if plan.settings.mask:

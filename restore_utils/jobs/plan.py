@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from importlib.metadata import version
 
 import cv2
@@ -41,24 +43,62 @@ class Segment:
         return self.stop - self.first
 
 
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Models in a row, and all that is decided of how they work."""
+
+    models: tuple[FrameModel, ...]
+    sizes: tuple[RunSize, ...]
+    recipe: dict
+    place: tuple[int, int] | None
+    """Left and top of the source's picture in the result."""
+
+    @property
+    def cell(self) -> int:
+        """Frames between places where all of its models begin a run."""
+        return math.lcm(*(model.grid or size.length for model, size in zip(self.models, self.sizes, strict=True)))
+
+
 @dataclass(frozen=True)
 class Plan:
     """All that is decided before the first frame is restored."""
 
     settings: Settings
     segments: tuple[Segment, ...]
-    models: tuple[FrameModel, ...]
-    sizes: tuple[RunSize, ...]
+    chains: tuple[Chain, ...]
+    """That of the film first, then those that single shots have."""
+    by: tuple[int, ...]
+    """Of each shot of the film, by which of the chains it is restored."""
     device: torch.device
     film: Film
     """The source as the first model sees it, by its measurements."""
     width: int
     height: int
-    place: tuple[int, int] | None
-    """Left and top of the source's picture in the result."""
     adds_color: bool
-    recipe: dict
     messages: tuple[str, ...]
+
+    @property
+    def models(self) -> tuple[FrameModel, ...]:
+        """Those of the film; single shots may have others."""
+        return self.chains[0].models
+
+    @property
+    def sizes(self) -> tuple[RunSize, ...]:
+        """Those of the film's models."""
+        return self.chains[0].sizes
+
+    @property
+    def recipe(self) -> dict:
+        """That of the film."""
+        return self.chains[0].recipe
+
+    def chain_at(self, n: int) -> Chain:
+        """The chain by which frame n is restored."""
+        return self.chains[self.by[bisect_right(self._firsts, n) - 1]]
+
+    @cached_property
+    def _firsts(self) -> list[int]:
+        return [shot.first for shot in self.film.shots]
 
     @property
     def first(self) -> int:
@@ -70,6 +110,7 @@ class Plan:
 
     def written(self, index: FrameIndex) -> dict:
         """As plain data: with the film and its analysis, all that is needed to make any of its pieces anywhere."""
+        more = {"chains": [chain.recipe["models"] for chain in self.chains[1:]]} if self.chains[1:] else {}
         ends = (self.settings.start, self.settings.stop)
         start, stop = (None if time is None else str(time) for time in ends)
         return {
@@ -81,6 +122,7 @@ class Plan:
             "span": [None if time is None else str(time) for time in span(index, self.settings, self.first, self.stop)],
             "codec": self.settings.encoding.codec,
             "size": [self.width, self.height],
+            **more,
         }
 
 
@@ -220,9 +262,55 @@ def plan_segments(
     return [(max(a, first), min(b, stop)) for a, b in pieces if a < stop and b > first]
 
 
+def plan_by_shot(
+    cuts: Sequence[tuple[int, int]],
+    by: Sequence[int],
+    found: Sequence[tuple[int, int]],
+    first: int,
+    stop: int,
+    length: int,
+    cells: Sequence[int],
+) -> list[tuple[int, int]]:
+    """The pieces of a film of which single shots are restored otherwise, or begin or end elsewhere than was found.
+
+    Each of these is cut into pieces by itself, and the pieces of all others are those that there are without it.
+
+    Args:
+        cuts, by: (first, stop) of each shot, in order, without gaps, and the number of its chain.
+        found: the shots as they were found.
+        cells: as `cell` of `plan_segments`, for each chain.
+    """
+    usual, known = plan_segments(found, first, stop, length, cells[0]), set(found)
+    pieces: list[tuple[int, int]] = []
+    at = 0
+    for one, chain in [*zip(cuts, by, strict=True), (None, None)]:
+        if one is not None and one in known and not chain:
+            continue
+        begin, end = one or (cuts[-1][1], 0)
+        between = ((max(a, at), min(b, begin)) for a, b in usual)
+        pieces += [(a, b) for a, b in between if a < b]
+        if one is not None:
+            pieces += plan_segments([one], first, stop, length, cells[chain])
+        at = end
+    return pieces
+
+
 def segment_name(first: int, stop: int, recipe: Mapping) -> str:
     """The hash of a range and of all that decides what its frames become."""
-    return hashed([first, stop, recipe])
+    return hashed([first, stop, looked_at(recipe, first, stop)])
+
+
+def looked_at(recipe: Mapping, first: int, stop: int) -> dict:
+    """A recipe, with the measurements of those shots alone that the frames first <= n < stop belong to.
+
+    Those of all shots, where a model of it looks at other shots too.
+    """
+    known = recipe.get("analysis")
+    if not known:
+        return dict(recipe)
+    if any(model["sees_film"] for model in recipe["models"]):
+        return {**recipe, "analysis": known["film"]}
+    return {**recipe, "analysis": [shot for shot in known["shots"] if shot[0] < stop and shot[1] > first]}
 
 
 def hashed(data: object) -> str:
@@ -242,13 +330,14 @@ def make_recipe(
     """All that decides what a frame becomes, as plain data: equal recipes make equal frames on one machine."""
     return {
         "source": content,
-        "analysis": analysis.digest(),
+        "analysis": {"film": analysis.digest(), "shots": analysis.digests()},
         "models": [
             {
                 "name": m.name,
                 "options": dict(m.options),
                 "weights": m.fingerprint,
                 "version": m.version,
+                "sees_film": m.sees_film,
                 "dtype": str(m.dtype).removeprefix("torch."),
                 **asdict(size),
             }

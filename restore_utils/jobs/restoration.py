@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from restore_utils.analyse import worst_seconds
+from restore_utils.core.model import FrameModel
 from restore_utils.core.precision import choose_device, graphics_cards
 from restore_utils.errors import JobError, OptionError, OutputError, RestoreError, told
 from restore_utils.files.board import Board
@@ -26,8 +27,11 @@ from restore_utils.jobs.claims import forget_failures
 from restore_utils.jobs.job import Job, open_job
 from restore_utils.jobs.line import program
 from restore_utils.jobs.plan import Plan, frame_range, out_size, tell_pixel_aspect
-from restore_utils.jobs.settings import Settings, settings_for, time_text
-from restore_utils.jobs.store import COPIED, MADE, check_result, gone_if_empty, own_result, result_place
+from restore_utils.jobs.settings import Settings, settings_for
+from restore_utils.jobs.shot_files import as_toml, read_shots
+from restore_utils.jobs.shots import SKIP
+from restore_utils.jobs.store import COPIED, MADE, SHOTS, check_result, gone_if_empty, own_result, result_place
+from restore_utils.jobs.times import time_text
 from restore_utils.jobs.workers import Count, work_together
 from restore_utils.media.encoding import check_size
 from restore_utils.media.inspect import probe
@@ -92,6 +96,7 @@ def restore_film(
     height: int | None = None,
     cookies: str | Path | None = None,
     raw: str = "",
+    shots: str | Path | None = None,
     mask_out: str | Path | None = None,
     report: str | Path | None = None,
     reference: str | Path | None = None,
@@ -113,6 +118,8 @@ def restore_film(
         height: the most lines to download from a page.
         cookies: a file of cookies for a page, as browsers' extensions export it.
         raw: WIDTHxHEIGHT,FORMAT,RATE of frames that are piped in without a header.
+        shots: a list of shots that are to be restored otherwise, or that begin and end elsewhere than is found; see
+            `jobs.shot_files.read_shots`.
         mask_out: a film of the masks, written if given.
         report: an HTML page; OUT.html if not given.
         reference: a clean film to compare with in the report.
@@ -145,12 +152,16 @@ def restore_film(
         if device.type != "cuda":
             raise OptionError(f"workers on graphics cards with --device {settings.device}: leave one of them out")
     models = settings.build(device)
+    if shots:
+        settings = replace(settings, shots=read_shots(Path(shots)))
     with gone_if_empty(work):
         if mirror:
             Mirror(work, Path(mirror)).recover(*COPIED)
         downloading = progress and partial(progress, "download")
         path = fetch(source, work / "source", height=height, cookies=cookies, raw=raw, progress=downloading)
     clip = probe(path, stream=settings.stream)
+    if shots:
+        settings = replace(settings, shots=read_shots(Path(shots), clip))
     check_output(out, clip, settings.encoding)
     tell_pixel_aspect(models, clip.video)
     check_size(settings.encoding, *out_size(models, clip.video.width, clip.video.height))
@@ -165,11 +176,14 @@ def restore_film(
         if only_worst:
             settings = _worst(job, settings)
         plan = job.plan(settings, models)
+        if settings.shots:
+            (work / SHOTS).write_text(as_toml(settings.shots), encoding="utf-8")
+            job.mirror.put(work / SHOTS)
         lines = _Told(tell)
         lines(plan.messages)
         made = sum(len(s) for s in job.missing(plan))
         seconds = job.run(plan, progress) if workers == 1 else _together(job, plan, workers, progress)
-        added = _speech(job, None if only_worst else speech, progress)
+        added = _speech(job, plan, None if only_worst else speech, progress)
         messages = [*plan.messages, *added.messages, *job.assemble(out, force=force)]
         if mask_out:
             messages += job.assemble_masks(plan, Path(mask_out))
@@ -251,14 +265,15 @@ def _check_places(out: Path, page: Path, mask: Path | None) -> None:
         raise OutputError(f"{page} cannot be written: choose another place for the report")
 
 
-def _speech(job: Job, settings: SpeechSettings | None, progress: Progress | None) -> SpeechTracks:
+def _speech(job: Job, plan: Plan, settings: SpeechSettings | None, progress: Progress | None) -> SpeechTracks:
     """The subtitles and the sound that a result gets; remembered, so that `assemble` has them too."""
     place = job.folder / MADE
     if not settings:
         place.unlink(missing_ok=True)
         return SpeechTracks()
+    firsts = [shot.first for shot in plan.film.shots]
     index, zero = job.analysis.index, zero_time(job.clip.path)
-    cuts = [float(int(index.pts[first]) * index.time_base - zero) for first, _ in job.analysis.shots[1:]]
+    cuts = [float(int(index.pts[first]) * index.time_base - zero) for first in firsts[1:]]
     added = make_tracks(
         job.clip.path, job.folder / JOB_FOLDER, settings, cuts=cuts, rate=job.clip.video.rate, progress=progress
     )
@@ -337,7 +352,11 @@ def _report(
         command=_command(source, done, plan, speech),
         settings=_settings_facts(plan) | added.facts(),
         models=_model_facts(plan),
-        shots=[ShotReport(a, b, notes.get(a, ())) for a, b in job.analysis.shots if a < plan.stop and b > plan.first],
+        shots=[
+            ShotReport(shot.first, shot.stop, (*_own_chain(plan, shot.first), *notes.get(shot.first, ())))
+            for shot in plan.film.shots
+            if shot.first < plan.stop and shot.stop > plan.first
+        ],
         series=series,
         pictures=pictures,
         spots=spots,
@@ -360,24 +379,45 @@ def _preview(done: Restoration, start_s: float) -> bytes | None:
         return None
 
 
+def _own_chain(plan: Plan, n: int) -> tuple[str, ...]:
+    """What the report says of a shot that is not restored as the film is."""
+    chain = plan.chain_at(n)
+    if chain is plan.chains[0]:
+        return ()
+    specs = [_spec(model) for model in chain.models]
+    return (
+        f"by a chain of its own: {' + '.join(specs)}" if {m.name for m in chain.models} != set(SKIP) else "as it is",
+    )
+
+
+def _spec(model: FrameModel) -> str:
+    spec = write_pairs(dict(model.options))
+    return f"{model.name}:{spec}" if spec else model.name
+
+
 def _model_facts(plan: Plan) -> list[ModelFacts]:
     entries = {entry.name: entry for entry in zoo_models()}
-    facts = []
-    for model in plan.models:
+    facts: dict[str, ModelFacts] = {}
+    for model in (model for chain in dict.fromkeys(map(plan.chain_at, _firsts(plan))) for model in chain.models):
         entry = entries.get(model.name)
         options = dict(model.options)
-        spec = write_pairs(options)
-        facts.append(
+        facts.setdefault(
+            _spec(model),
             ModelFacts(
                 name=model.name,
-                spec=f"{model.name}:{spec}" if spec else model.name,
+                spec=_spec(model),
                 licence=(entry.licence_weights or entry.licence_code) if entry else "that of the file",
                 origin=entry.origin if entry else "",
                 sha256=model.fingerprint,
                 parameters=options,
-            )
+            ),
         )
-    return facts
+    return list(facts.values())
+
+
+def _firsts(plan: Plan) -> list[int]:
+    """A frame of each shot that is restored."""
+    return [max(s.first, plan.first) for s in plan.film.shots if s.first < plan.stop and s.stop > plan.first]
 
 
 def _settings_facts(plan: Plan) -> dict[str, object]:
@@ -407,6 +447,7 @@ def _command(source: str, done: Restoration, plan: Plan, speech: SpeechSettings 
         "--segment-frames": settings.segment_frames,
         "--mask-out": done.mask,
         "--stream": settings.stream,
+        "--shots": done.work / SHOTS if settings.shots else None,
         **(speech.options() if speech else {}),
     }
     for name, value in words.items():

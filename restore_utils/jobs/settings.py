@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restore_utils.errors import OptionError
+from restore_utils.jobs.shots import Cut, ListedShot
+from restore_utils.jobs.times import parse_time
 from restore_utils.media.image_folder import image_codec, is_images
 from restore_utils.media.write import Encoding
 from restore_utils.restorers.options import as_text
@@ -41,6 +42,8 @@ class Settings:
     """Whether a film of the masks is written beside the result."""
     stream: int | None = None
     """Number of the stream that is restored, in a film that holds several pictures; None: see media.inspect.picture."""
+    shots: tuple[ListedShot, ...] = ()
+    """Shots that are to be restored otherwise, or that begin and end elsewhere than where it was found."""
 
     def __post_init__(self) -> None:
         if self.segment_frames < 1:
@@ -58,12 +61,20 @@ class Settings:
         """
         return build_all(self.models, device=device, options=self.options)
 
+    def chains_of(self, cuts: Sequence[Cut]) -> tuple[list[tuple[tuple[str, ...], dict[str, str]]], tuple[int, ...]]:
+        """Models and options of each chain that shots need, that of the film first; and the number of each shot's."""
+        own = (self.models, dict(self.options))
+        chosen = [cut.listed.chain(*own) if cut.listed else own for cut in cuts]
+        chains = [own, *(chain for n, chain in enumerate(chosen) if chain != own and chain not in chosen[:n])]
+        return chains, tuple(chains.index(chain) for chain in chosen)
+
     def written(self) -> dict:
         """As plain data."""
         return {
             **{key: getattr(self, key) for key in ("segment_frames", "device", "mask", "stream")},
             "models": list(self.models),
             "options": dict(self.options),
+            "shots": [shot.written() for shot in self.shots],
             "encoding": asdict(self.encoding),
             "start": None if self.start is None else str(self.start),
             "stop": None if self.stop is None else str(self.stop),
@@ -74,33 +85,8 @@ class Settings:
         """The inverse of `written`."""
         start, stop = (None if data[key] is None else Fraction(data[key]) for key in ("start", "stop"))
         changed = {"models": tuple(data["models"]), "encoding": Encoding(**data["encoding"])}
+        changed["shots"] = tuple(ListedShot.read(shot) for shot in data.get("shots", ()))
         return cls(**{**data, **changed, "start": start, "stop": stop})
-
-
-def parse_time(text: str | float | Fraction | None) -> Fraction | None:
-    """Seconds from "90", "90.5", "1:30", "0:01:30.250" or, exactly, "1001/30"; None and "" are None.
-
-    Raises:
-        OptionError: for anything else, negative times too.
-    """
-    if text is None or text == "":
-        return None
-    if re.fullmatch(r"\d+/[1-9]\d*", str(text).strip()):
-        return Fraction(str(text).strip())
-    parts = str(text).strip().split(":")
-    if (
-        len(parts) > 3
-        or not all(re.fullmatch(r"\d+", p) for p in parts[:-1])
-        or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", parts[-1])
-    ):
-        raise OptionError(f"{text!r} is not a time: write seconds (90.5) or hours:minutes:seconds (0:01:30.5)")
-    return sum((Fraction(p) * 60**i for i, p in enumerate(reversed(parts))), Fraction(0))
-
-
-def time_text(time: Fraction) -> str:
-    """Seconds as `parse_time` reads them, exactly: a decimal where there is one of a few digits, else a fraction."""
-    decimal = f"{float(time):.6f}".rstrip("0").rstrip(".")
-    return decimal if Fraction(decimal) == time else str(time)
 
 
 def settings_for(

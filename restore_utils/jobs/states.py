@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from restore_utils.core.model import FrameModel, Shot
-from restore_utils.jobs.plan import hashed
+from restore_utils.jobs.plan import hashed, looked_at
 
 _DECIDES = ("source", "analysis", "device", "versions")
 
@@ -26,7 +26,7 @@ def stores_state(model: FrameModel) -> bool:
 def state_name(recipe: Mapping, number: int, first: int, stop: int) -> str:
     """The hash of all that decides the state of a shot for the model of that number in a chain."""
     parts = {key: recipe[key] for key in _DECIDES} | {"models": recipe["models"][: number + 1]}
-    return hashed([first, stop, parts])
+    return hashed([first, stop, looked_at(parts, first, stop)])
 
 
 def state_file(folder: Path, name: str) -> Path:
@@ -43,6 +43,12 @@ class States:
         """What models had to say of the shots that were opened: by the shot's first frame and the model's number."""
         self.new: deque[Path] = deque()
         """Files that were written and that nobody has copied yet."""
+
+    def of(self, recipe: Mapping) -> States:
+        """The same folder and the same notes, for another chain."""
+        other = States(self.folder, recipe)
+        other.notes, other.new = self.notes, self.new
+        return other
 
     def __call__(self, number: int, model: FrameModel, shot: Shot) -> object:
         state = self._state(number, model, shot)

@@ -3,6 +3,7 @@
 job.json            the source and the last plan
 analysis.npz        the one analysis pass
 segments/NAME.nut   finished pictures; NAME is the hash of all that makes them
+shots.toml          the shots that have settings of their own
 states/NAME.npz     what a model found out about a shot
 segments/NAME.npz   what was changed in them, their most changed frame, and the seal by which damage is known
 lock                held while a run is under way
@@ -35,7 +36,7 @@ from restore_utils.progress import Progress
 
 log = logging.getLogger("restore_utils")
 
-COPIED = ("job.json", "analysis.npz", "states/*", "segments/*", "source/**/*", "made.json", "speech/*")
+COPIED = ("job.json", "analysis.npz", "states/*", "segments/*", "source/**/*", "made.json", "speech/*", "shots.toml")
 """What of a job its mirror holds."""
 
 _STATE = {"source": str, "content": str, "bytes": int, "mtime_ns": int, "stream": int}
@@ -45,6 +46,10 @@ _TIME = re.compile(r"-?\d{1,18}(\.\d{1,18}|/\d{1,18})?")  # a fraction of a bill
 _NAMED = 8  # segments that lack, in a message
 MADE = "made.json"
 """In a job's folder: the subtitles and the sound that were made for its result."""
+
+
+SHOTS = "shots.toml"
+"""In a job's folder: the shots that were restored otherwise, as the last plan had them."""
 
 
 @contextmanager
@@ -145,7 +150,7 @@ def _check(state: dict) -> None:
     plan = state.get("plan")
     if plan is None:
         return
-    for model in plan["recipe"]["models"]:
+    for model in (model for models in (plan["recipe"]["models"], *plan.get("chains", ())) for model in models):
         model["name"], model["options"], model["weights"], model["length"], model["tile"]
     plan["recipe"]["device"]
     Settings.read(plan["settings"])

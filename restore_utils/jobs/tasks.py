@@ -36,9 +36,10 @@ def tasks(plan: Plan) -> list[Task]:
     states: list[Task] = []
     for shot in plan.film.shots:
         before: frozenset[str] = frozenset()  # a model may look at what those before it make of the shot
-        for number, model in enumerate(plan.models):
+        chain = plan.chain_at(shot.first)
+        for number, model in enumerate(chain.models):
             if stores_state(model) and shot.first < plan.stop and shot.stop > plan.first:
-                name = state_name(plan.recipe, number, shot.first, shot.stop)
+                name = state_name(chain.recipe, number, shot.first, shot.stop)
                 states.append(Task("state", shot.first, shot.stop, name, number, before))
                 before |= {name}
 

@@ -145,3 +145,12 @@ class Clip:
     """The files in order, where the clip is a folder of images."""
     pages: tuple[int, ...] = ()
     """Of each of them the page that is the frame, from 1 on, where they have several; else empty."""
+
+    @property
+    def timecode(self) -> str | None:
+        """The time code of its first frame, as its container, its picture or a track of its own tells it."""
+        for tags in (self.metadata, self.video.metadata, *(track.metadata for track in self.tracks)):
+            for key, value in tags.items():
+                if key.lower() == "timecode":
+                    return value
+        return None

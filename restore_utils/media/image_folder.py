@@ -137,9 +137,7 @@ def _is_untouched(packet: bytes, codec: str, clip: Clip, source: Path) -> bool:
 
 
 def _timecode(clip: Clip, number: int) -> str | None:
-    tags = {**clip.metadata, **clip.video.metadata}
-    code = next((value for key, value in tags.items() if key.lower() == "timecode"), None)
-    return code and later(code, number, round(clip.video.rate))
+    return clip.timecode and later(clip.timecode, number, round(clip.video.rate))
 
 
 def _place(out: Path, codec: str) -> tuple[Path, str]:

@@ -106,7 +106,7 @@ def estimate(job: Job, plan: Plan) -> str:
     frames = sum(len(segment) for segment in job.missing(plan))
     if not frames:
         return "All frames of this choice are finished."
-    takes = timedelta(seconds=round(job.seconds_per_frame(plan) * frames))
+    takes = timedelta(seconds=round(job.seconds(plan)))
     return f"{frames} frames of {plan.width}x{plan.height} on {plan.device.type}: about {takes} (hours:minutes:seconds)"
 
 

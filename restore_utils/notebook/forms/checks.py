@@ -24,7 +24,7 @@ def _is_there(text: str) -> None:
 
 
 def _time(text: str) -> None:
-    from restore_utils.jobs.settings import parse_time
+    from restore_utils.jobs.times import parse_time
 
     parse_time(text)
 

@@ -22,6 +22,7 @@ class Colorist(FrameModel):
 
     adds_color = True
     keeps_luma = True
+    sees_film = False
     multiple_of, reach = 16, None
     memory_per_pixel = 6000  # DeOldify's wide generator in float32
 

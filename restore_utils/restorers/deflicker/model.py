@@ -48,6 +48,7 @@ class Deflicker(FrameModel):
 
     name = "deflicker"
     stage = "repair"
+    sees_film = False
     memory_per_pixel = 60
     on_host = True
 

@@ -116,6 +116,7 @@ class Film(FrameModel):
 
     stage = "repair"
     before = after = REACH
+    sees_film = False
     multiple_of = 16
     version = "2"
     memory_per_pixel = 100  # besides some 400 in all, whatever the run's length

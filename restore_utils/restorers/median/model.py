@@ -63,6 +63,7 @@ class Median(FrameModel):
     name = "median"
     stage = "repair"
     before = after = REACH
+    sees_film = False
     memory_per_pixel = 120
     on_host = True
 

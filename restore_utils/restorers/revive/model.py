@@ -50,6 +50,7 @@ class Revive(FrameModel):
     """See the module; a shot that looks like no film with colours is left alone."""
 
     reach = 0
+    sees_film = False
     memory_per_pixel = 80
 
     def __init__(

@@ -67,6 +67,7 @@ class Steady(FrameModel):
     name = "steady"
     stage = "repair"
     before = after = REACH
+    sees_film = False
     memory_per_pixel = 80
     on_host = True
 

@@ -34,6 +34,7 @@ class Upscale(FrameModel):
 
     stage = "enlarge"
     before = after = AROUND
+    sees_film = False
     reach = None
 
     def __init__(

@@ -34,6 +34,7 @@ class Steadied(FrameModel):
     def __init__(self, model: FrameModel) -> None:
         self.model = model
         self.memory_per_pixel = 300
+        self.sees_film = model.sees_film
 
     def out_size(self, width: int, height: int) -> tuple[int, int]:
         return self.model.out_size(width, height)
