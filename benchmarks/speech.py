@@ -1,6 +1,6 @@
 """Words, times, speakers and cleaned sound, held against the truth.
 
-    python -m benchmarks.speech --footage DIR [--part words silence speakers sound memory] [--model base]
+    python -m benchmarks.speech --footage DIR [--part words silence speakers sound hours] [--model base]
 
 DIR has grid_10speakers_cuts and grid_split_screen (.mp4 with .json: who says what from when to when). Voices are made
 with flite, where the ffmpeg on the path has it. Harder clips are made of the two: another's voice over a face, a cut
@@ -15,17 +15,19 @@ import json
 import re
 import resource
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from scipy.signal import butter, lfilter, sosfiltfilt
 
-from restore_utils.speech.activity import find_speech
 from restore_utils.speech.cleaning import clean, parse
 from restore_utils.speech.hearing import Hearing, transcribe
 from restore_utils.speech.picture import cut_times, find_picture
@@ -34,6 +36,7 @@ from restore_utils.speech.sound import listen, tracks
 from restore_utils.speech.speakers import Cast, find_speakers
 from restore_utils.speech.transcript import plain
 
+VOICES = Path(__file__).parents[1] / "tests" / "speech" / "voices.opus"
 TEXT = (
     "When the old reels came back from the archive nobody expected to find anything on them. The first one was "
     "labelled with a date and a name that no one could read. We cleaned it carefully and put it on the table. On the "
@@ -290,35 +293,95 @@ def measure_sound(folder: Path, recogniser: Recogniser, voices: Sequence[str]) -
                 )
 
 
-# ---- memory ----
+# ---- two hours ----
 
 
-def measure_memory(folder: Path) -> None:
-    """The detector over two hours of noise and voice: what is held must not grow."""
+def long_film(voice: Path, out: Path, hours: float) -> list[float]:
+    """A film of hours whose packets are those of two minutes over and over: silence, and a voice in every tenth.
 
-    def blocks(seconds: int) -> Iterator[np.ndarray]:
-        rng = np.random.default_rng(0)
-        for _ in range(seconds // 10):
-            yield rng.normal(0, 0.05, 160000).astype(np.float32)
+    Returns:
+        Seconds at which a piece with the voice begins; the last one ends the film.
+    """
+    rate, size = 16000, 4096
+    speech = np.concatenate(list(listen(voice)))
+    count = -(-120 * rate // size) * size  # whole packets of FLAC, so that not a sample is lost between two
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(0, 1e-3, count).astype(np.float32) for _ in range(2)]
+    parts[1][: len(speech)] += speech
+    made = [_packets_of_sound(part, rate, size) for part in parts]
+    begins = []
+    with av.open(str(out), "w", format="matroska") as container:
+        picture = container.add_stream("mpeg4", rate=5)
+        picture.width, picture.height, picture.pix_fmt = 96, 64, "yuv420p"
+        sound = container.add_stream("flac", rate=rate, layout="mono", options={"frame_size": str(size)})
+        sound.codec_context.format = "s16"
+        container.start_encoding()
+        frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 90, np.uint8), format="rgb24")
+        for number in range(round(hours * 3600 * rate / count)):
+            spoken = number % 10 == 5 or number == round(hours * 3600 * rate / count) - 1
+            if spoken:
+                begins.append(number * count / rate)
+            for k, data in enumerate(made[spoken]):
+                packet = av.Packet(data)
+                packet.stream, packet.time_base = sound, Fraction(1, rate)
+                packet.pts = packet.dts = number * count + k * size
+                packet.duration = size
+                container.mux(packet)
+            for n in range(round(number * count / rate * 5), round((number + 1) * count / rate * 5)):
+                frame.pts, frame.time_base = n, Fraction(1, 5)
+                container.mux(picture.encode(frame))
+        container.mux(picture.encode(None))
+    return begins
 
-    for seconds in (600, 7200):
-        find_speech(blocks(seconds))
-        print(
-            f"{seconds} s of sound: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most so far"
-        )
+
+def _packets_of_sound(samples: np.ndarray, rate: int, size: int) -> list[bytes]:
+    codec = av.CodecContext.create("flac", "w")
+    codec.format, codec.layout, codec.sample_rate = "s16", "mono", rate
+    codec.options = {"frame_size": str(size)}
+    packets = []
+    for at in range(0, len(samples), size):
+        part = (np.clip(samples[None, at : at + size], -1, 1) * 32767).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
+        packets += [bytes(packet) for packet in codec.encode(frame)]
+    return packets + [bytes(packet) for packet in codec.encode(None)]
+
+
+def measure_hours(voice: Path, folder: Path, hours: float = 2.0, model: str = "tiny.en") -> None:
+    """From the command line: interrupted after the second piece, run again; peak memory of all processes; drift."""
+    film, out = folder / "long.mkv", folder / "long.json"
+    begins = long_film(voice, film, hours)
+    command = [sys.executable, "-m", "restore_utils", "transcribe", str(film), str(out), "--speech-model", model]
+    heard = folder / "long.json.job" / "heard.jsonl"
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while running.poll() is None and not (heard.exists() and heard.read_bytes().count(b"\n") >= 2):
+        time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    print(f"interrupted after {heard.read_bytes().count(b'{')} pieces: code {running.wait()}")
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    passages = json.loads(out.read_text())["passages"]
+    firsts = [min((p["start"] - begin for p in passages if p["start"] >= begin), default=9e9) for begin in begins]
+    keys = [json.loads(line)["key"] for line in heard.read_text().splitlines()]
+    samples = np.abs(np.concatenate(list(listen(voice))))
+    onset = np.flatnonzero(samples > 0.05 * samples.max())[0] / 16000
+    print(
+        f"{hours:g} h: peak {peak:.0f} MB; {len(keys)} pieces, {len(keys) - len(set(keys))} heard twice; "
+        f"{len(passages)} passages; first words at {', '.join(f'{f - onset:+.3f}' for f in firsts)} s from the voice"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--footage", type=Path, required=True)
-    parser.add_argument("--part", nargs="+", default=["words", "silence", "speakers", "sound", "memory"])
+    parser.add_argument("--part", nargs="+", default=["words", "silence", "speakers", "sound", "hours"])
     parser.add_argument("--only", nargs="*", default=[], help="clips of the part speakers, voices of the part sound")
     parser.add_argument("--model", default="base")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        if "memory" in arguments.part:
-            measure_memory(folder)
+        if "hours" in arguments.part:
+            measure_hours(VOICES, folder)
         recogniser = Recogniser(arguments.model, threads=2)
         if "words" in arguments.part:
             measure_words(arguments.footage, folder, recogniser)

@@ -25,8 +25,7 @@ from restore_utils.media.write import writing
 from restore_utils.progress import Progress
 from restore_utils.speech.filters import DeepFilter, Graph, Stage, run
 from restore_utils.speech.hum import Hum, Line
-from restore_utils.speech.loudness import gain_db
-from restore_utils.speech.measure import SILENT_DB, Measure, SoundFacts, columns, measure
+from restore_utils.speech.measure import SILENT_DB, Measure, SoundFacts, columns, gain_db, measure
 from restore_utils.speech.sound import Track, listen, sound_seconds
 
 DEFAULTS = {"clicks": 1.0, "hum": 1.0, "hiss": 0.6, "level": 1.0}

@@ -15,9 +15,10 @@ from restore_utils.errors import OptionError
 from restore_utils.progress import Progress
 from restore_utils.speech.activity import Span, find_speech, pieces
 from restore_utils.speech.language import Vote, places, short_code, vote
-from restore_utils.speech.recogniser import DEFAULT, Recogniser
+from restore_utils.speech.recogniser import Recogniser
 from restore_utils.speech.sound import RATE, Track, choose_track, listen, sound_seconds, tracks, zero_time
 from restore_utils.speech.transcript import LeftOut, Passage, Transcript, Word
+from restore_utils.speech.whisper import DEFAULT
 
 _HEARD = "heard.jsonl"
 

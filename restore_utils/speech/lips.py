@@ -171,12 +171,13 @@ def scores(seen: np.ndarray, sound: np.ndarray) -> np.ndarray:
     """How much each frame of a face looks and sounds as if it speaks.
 
     Args:
-        seen: from look, of T frames.
+        seen: from look, of T frames, in any precision.
         sound: float32 (n,), 16 kHz, from the time of the first frame on.
 
     Returns:
         float32 (T,): above 0 speaks, the more the surer, about -3 to 4.
     """
+    seen = seen.astype(np.float32, copy=False)
     if seen.shape[1] == 1:
         return ((seen[:, 0] - _STILL) / _MOVES).astype(np.float32)
     wanted = _FEATURES * len(seen)

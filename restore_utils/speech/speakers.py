@@ -7,7 +7,7 @@ these disagree, or say too little, nobody is named: a wrong name is worse than n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,18 +17,13 @@ import numpy as np
 from restore_utils.progress import Progress
 from restore_utils.speech.activity import Span
 from restore_utils.speech.faces import Face, faces
-from restore_utils.speech.lips import RATE, scores
+from restore_utils.speech.lips import RATE
 from restore_utils.speech.sound import RATE as SOUND_RATE
 from restore_utils.speech.sound import listen
-from restore_utils.speech.transcript import Passage, Transcript, Word
-from restore_utils.speech.voices import embed
+from restore_utils.speech.transcript import Transcript
+from restore_utils.speech.turns import Turn, judge, sound_offset, turns_of
 
 _AROUND_S = 0.2  # of a passage that is looked at as well
-_SWITCH, _SWITCH_AT_PAUSE = 1.2, 0.35  # price of another speaker, in seconds of a score of 1
-_PAUSE_S = 0.12
-_NOBODY = 0.15  # score of somebody off screen: who is seen to speak has more
-_SOFT = 1.2  # by which soft pictures raise all scores, those of listeners too
-_CLEAR = 0.5  # by which a face's score has to be above all others'
 _SAME = 0.78
 """Likeness of two lines from which on one person says them: on the ten speakers of GRID two lines of one voice are at
 0.77 to 0.93 and those of different voices at 0.74 at most; where faces look alike it comes sooner, where they do not,
@@ -37,35 +32,7 @@ _LOOK_SHARE = 0.25  # of how alike faces are, in that
 _LOOKS_ALIKE, _LOOKS_SAME = 0.65, 0.93
 _OTHER_VOICE = 0.72  # below, a voice is not that of the person whose face it is
 _KNOWN, _AHEAD = 0.76, 0.05  # of a voice without a face: how near a person's it is, and how much nearer than all others
-_FURTHEST = 25  # frames by which lips and sound are tried against each other
-_IN_STEP, _STEP_GAIN = 0.4, 0.25  # correlation of the two where they are in step, and above that without an offset
-_NOTICED = 4  # frames, 0.16 s
-_FEWEST_FOR_OFFSET = 3
 UNSURE = "unsure who says it"
-
-
-@dataclass
-class Turn:
-    """What one person says at a stretch."""
-
-    passage: Passage
-    words: tuple[Word, ...]
-    face: Face | None
-    """Of those in the picture, who is seen to say it."""
-    score: float
-    """Of that face; of the best one where nobody is."""
-    voice: np.ndarray | None
-    person: int | None = None
-    off_screen: bool = False
-    note: str = ""
-
-    @property
-    def start(self) -> float:
-        return self.words[0].start
-
-    @property
-    def stop(self) -> float:
-        return self.words[-1].stop
 
 
 @dataclass
@@ -127,110 +94,16 @@ def find_speakers(
         heard = np.concatenate([np.zeros(round(max(0.0, -start) * SOUND_RATE), np.float32), *blocks])
         return np.pad(heard, (0, max(0, round((stop - start) * SOUND_RATE) - len(heard))))
 
-    offset = _offset(passages, seen, hear)
+    offset = sound_offset(passages, seen, hear)
     turns = []
     for passage, found in zip(passages, seen):
-        judged = [(face, _judge(face, hear, offset)) for face in found]
-        turns += _turns(passage, judged, hear, offset)
-    people = _people(turns)
+        judged = [(face, judge(face, hear, offset)) for face in found]
+        turns += turns_of(passage, judged, hear, offset)
+    people = people_of(turns)
     messages = [f"{len(people)} people speak; {sum(t.person is None for t in turns)} of {len(turns)} lines are unsure"]
     if offset:
         messages.append(f"the sound is {offset / RATE:+.1f} s later than the lips: looked at with that taken out")
     return Cast(people, turns, offset / RATE, tuple(messages))
-
-
-def _judge(face: Face, hear: Callable[[float, float], np.ndarray], offset: int) -> np.ndarray:
-    found = scores(face.seen, hear((face.first + offset) / RATE, (face.stop + offset) / RATE))
-    return found - _SOFT if face.grainy else found
-
-
-def _offset(
-    passages: Sequence[Passage], seen: Sequence[Sequence[Face]], hear: Callable[[float, float], np.ndarray]
-) -> int:
-    """Frames by which the sound is later than the lips: where loudness follows the mouths of some twenty lines best.
-
-    0 where that is unclear, or less than is noticed.
-    """
-    chosen = [max(found, key=lambda face: float(face.motion.mean())) for found in seen if found]
-    chosen = [face for face in chosen if face.motion is not None and len(face.motion) >= RATE // 2]
-    chosen = chosen[:: max(1, len(chosen) // 20)]
-    if len(chosen) < _FEWEST_FOR_OFFSET:
-        return 0
-    worth = np.mean([_in_step(face, hear) for face in chosen], axis=0)
-    best = int(np.argmax(worth))
-    offset = best - _FURTHEST
-    sure = worth[best] >= _IN_STEP and worth[best] >= worth[_FURTHEST] + _STEP_GAIN
-    return offset if sure and abs(offset) >= _NOTICED else 0
-
-
-def _in_step(face: Face, hear: Callable[[float, float], np.ndarray]) -> np.ndarray:
-    """Correlation of a mouth's motion with the loudness at every offset, (2 x _FURTHEST + 1,)."""
-    count, hop = len(face.motion), SOUND_RATE // RATE
-    around = hear((face.first - _FURTHEST) / RATE, (face.stop + _FURTHEST) / RATE)
-    around = np.pad(around, (0, max(0, (count + 2 * _FURTHEST) * hop - len(around))))
-    frames = around[: (count + 2 * _FURTHEST) * hop].reshape(-1, hop).astype(np.float64)
-    loud = np.log((frames**2).mean(1) + 1e-7)
-    moved = face.motion - face.motion.mean()
-    out = []
-    for at in range(2 * _FURTHEST + 1):
-        part = loud[at : at + count] - loud[at : at + count].mean()
-        size = np.sqrt((part @ part) * (moved @ moved))
-        out.append(float(part @ moved / size) if size > 1e-6 else 0.0)
-    return np.array(out)
-
-
-def _turns(
-    passage: Passage,
-    judged: Sequence[tuple[Face, np.ndarray]],
-    hear: Callable[[float, float], np.ndarray],
-    offset: int = 0,
-) -> list[Turn]:
-    """Cut a passage where another one speaks: the likeliest course through its words (Viterbi, 1967)."""
-    words = passage.words
-    says = np.full((len(words), len(judged) + 1), _NOBODY)
-    lengths = np.array([max(0.08, word.stop - word.start) for word in words])
-    for k, (face, values) in enumerate(judged):
-        for n, word in enumerate(words):
-            a, b = (round(time * RATE) - offset - face.first for time in (word.start, word.stop))
-            part = values[max(0, a) : max(0, b) + 1]
-            says[n, k] = np.clip(part.mean(), -2.0, 2.0) if len(part) and b >= 0 else -2.0
-    best, back = says[0] * lengths[0], []
-    for n in range(1, len(words)):
-        price = _SWITCH_AT_PAUSE if words[n].start - words[n - 1].stop >= _PAUSE_S else _SWITCH
-        other = int(np.argmax(best))
-        stay = best >= best[other] - price
-        back.append(np.where(stay, np.arange(len(best)), other))
-        best = np.where(stay, best, best[other] - price) + says[n] * lengths[n]
-    course = [int(np.argmax(best))]
-    for step in reversed(back):
-        course.append(int(step[course[-1]]))
-    course.reverse()
-    turns, begin = [], 0
-    for n in range(1, len(words) + 1):
-        if n == len(words) or course[n] != course[begin]:
-            turns.append(_turn(passage, words[begin:n], judged, says[begin:n], lengths[begin:n], course[begin], hear))
-            begin = n
-    return turns
-
-
-def _turn(
-    passage: Passage,
-    words: tuple[Word, ...],
-    judged: Sequence[tuple[Face, np.ndarray]],
-    says: np.ndarray,
-    lengths: np.ndarray,
-    who: int,
-    hear: Callable[[float, float], np.ndarray],
-) -> Turn:
-    means = (says * lengths[:, None]).sum(0) / lengths.sum()
-    face = judged[who][0] if who < len(judged) else None
-    others = np.delete(means, who)
-    score = float(means[who] if face is not None else max(means[:-1], default=-2.0))
-    voice = embed(hear(words[0].start, words[-1].stop))
-    note = ""
-    if face is not None and means[who] - max(0.0, others.max()) < _CLEAR:
-        face, note = None, "two faces could say it, or none"
-    return Turn(passage, words, face, score, voice, note=note)
 
 
 # ---- lines to people ----
@@ -286,7 +159,7 @@ def _pairs(turns: Sequence[Turn]) -> _Pairs:
     return _Pairs(alike.astype(np.float32), looks)
 
 
-def _people(turns: Sequence[Turn]) -> list[Person]:
+def people_of(turns: Sequence[Turn]) -> list[Person]:
     """Group lines: those with a clear face first, by average linkage; then those that are only heard."""
     if not turns:
         return []

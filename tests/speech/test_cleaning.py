@@ -11,7 +11,7 @@ from restore_utils.speech import cleaning
 from restore_utils.speech.cleaning import Cleaning, clean, measure, parse
 from restore_utils.speech.filters import Graph, delay, run
 from restore_utils.speech.hum import Hum, find_lines
-from restore_utils.speech.loudness import Meter
+from restore_utils.speech.measure import Meter
 from restore_utils.speech.sound import listen, tracks
 from tests.speech.conftest import VOICES
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from restore_utils.errors import ModelError, OptionError
-from restore_utils.speech import recogniser
+from restore_utils.speech import recogniser, whisper
 from restore_utils.speech.hearing import Hearing, transcribe
 from restore_utils.speech.language import places, vote
-from restore_utils.speech.recogniser import SIZES, find_weights, without_loops
+from restore_utils.speech.recogniser import without_loops
 from restore_utils.speech.transcript import Word, plain
+from restore_utils.speech.whisper import SIZES, find_weights
 from tests import clips
 from tests.extras import sound
 from tests.speech.conftest import SAID, VOICES
@@ -79,14 +80,14 @@ def test_halves_of_the_weights_are_put_together_and_verified(tmp_path, monkeypat
         (tmp_path / name / "data").mkdir(parents=True)
         (tmp_path / name / "data" / f"model.bin.part{k}").write_bytes(name.encode())
     (tmp_path / "one" / "data" / "config.json").write_text("{}")
-    monkeypatch.setattr(recogniser, "_package", lambda name: tmp_path / ("one" if name.endswith("1") else "two"))
+    monkeypatch.setattr(whisper, "_package", lambda name: tmp_path / ("one" if name.endswith("1") else "two"))
     monkeypatch.setenv("RESTORE_MODELS", str(tmp_path / "cache"))
     with pytest.raises(ModelError, match=r"install version 1\.0\.0"):
         find_weights("base")
     assert not list((tmp_path / "cache").rglob("model.bin*"))
     import hashlib
 
-    monkeypatch.setattr(recogniser, "_BASE_SHA256", hashlib.sha256(b"onetwo").hexdigest())
+    monkeypatch.setattr(whisper, "_BASE_SHA256", hashlib.sha256(b"onetwo").hexdigest())
     assert (find_weights("base") / "model.bin").read_bytes() == b"onetwo"
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from restore_utils.errors import JobError, OptionError
 from restore_utils.speech import gallery, lips, speakers, voices
+from restore_utils.speech import turns as speech_turns
 from restore_utils.speech.faces import Face
-from restore_utils.speech.speakers import Cast, Turn, named
+from restore_utils.speech.speakers import Cast, named
 from restore_utils.speech.transcript import Passage, Transcript, retime
+from restore_utils.speech.turns import Turn
 from tests import clips
 from tests.extras import sound
 
@@ -59,7 +61,7 @@ def test_a_voice_that_was_seen_names_lines_off_screen():
         turn(10, voice(other)),
         turn(12, None),
     ]
-    people = speakers._people(turns)
+    people = speakers.people_of(turns)
     assert [len(person.turns) for person in people] == [3, 2]
     assert [t.person for t in turns] == [1, 2, 1, 1, 2, None, None]
     assert [t.off_screen for t in turns] == [False, False, False, True, True, False, False]
@@ -69,7 +71,7 @@ def test_a_voice_that_was_seen_names_lines_off_screen():
 def test_two_who_are_seen_at_once_are_never_one():
     same = direction()
     turns = [turn(0, voice(same, 0.02), face(0, portrait(1))), turn(1, voice(same, 0.02), face(10, portrait(1)))]
-    assert len(speakers._people(turns)) == 2
+    assert len(speakers.people_of(turns)) == 2
 
 
 def test_a_face_with_another_voice_is_left_unsure():
@@ -77,14 +79,14 @@ def test_a_face_with_another_voice_is_left_unsure():
     shown = portrait(1)
     turns = [turn(2 * n, voice(anna), face(50 * n, shown)) for n in range(3)]
     turns.append(turn(8, voice(bob), turns[0].face))  # the same face, dubbed
-    speakers._people(turns)
+    speakers.people_of(turns)
     assert [t.person for t in turns] == [1, 1, 1, None]
     assert "voice of another" in turns[3].note
 
 
 def test_a_voice_heard_twice_and_never_seen_is_somebody():
     turns = [turn(0, voice(apart(1)[0])), turn(3, voice(apart(1)[0]))]
-    (person,) = speakers._people(turns)
+    (person,) = speakers.people_of(turns)
     assert person.portraits == []
     assert [t.person for t in turns] == [1, 1]
 
@@ -94,16 +96,16 @@ def test_a_passage_is_cut_where_another_one_speaks():
     passage = Passage(words)
     faces = [face(0, portrait(1), 120), face(0, portrait(2), 120)]
     first = np.where(np.arange(120) < 60, 2.0, -1.5).astype(np.float32)
-    turns = speakers._turns(
+    turns = speech_turns.turns_of(
         passage, [(faces[0], first), (faces[1], -first)], lambda start, stop: np.zeros(1000, np.float32)
     )
     assert [t.face for t in turns] == faces
     assert abs(turns[0].stop - 2.4) < 0.5
     silent = [(shown, np.full(120, -1.5, np.float32)) for shown in faces]
-    (nobody,) = speakers._turns(passage, silent, lambda start, stop: np.zeros(1000, np.float32))
+    (nobody,) = speech_turns.turns_of(passage, silent, lambda start, stop: np.zeros(1000, np.float32))
     assert nobody.face is None
     close = [(shown, np.full(120, 1.0, np.float32)) for shown in faces]
-    (both,) = speakers._turns(passage, close, lambda start, stop: np.zeros(1000, np.float32))
+    (both,) = speech_turns.turns_of(passage, close, lambda start, stop: np.zeros(1000, np.float32))
     assert both.face is None
     assert both.note
 
@@ -121,8 +123,8 @@ def test_sound_that_is_not_in_step_with_the_lips_is_measured(late):
     for first in (60, 130, 200, 270):
         shown.append(face(first, portrait(first)))
         shown[-1].motion = np.log(loud[first * 640 : (first + 50) * 640 : 640] ** 2 + 1e-3).astype(np.float32)
-    assert speakers._offset([], [[one] for one in shown], hear) == late
-    assert speakers._offset([], [[one] for one in shown[:2]], hear) == 0, "two lines are too few"
+    assert speech_turns.sound_offset([], [[one] for one in shown], hear) == late
+    assert speech_turns.sound_offset([], [[one] for one in shown[:2]], hear) == 0, "two lines are too few"
 
 
 def test_portraits_are_alike_whatever_the_light():
@@ -211,7 +213,7 @@ def found(tmp_path, monkeypatch):
 
     def look(*_args, **_kinds) -> Cast:
         count.append(1)
-        return Cast(speakers._people(turns), turns, 0.0, ("2 people speak",))
+        return Cast(speakers.people_of(turns), turns, 0.0, ("2 people speak",))
 
     monkeypatch.setattr(speakers, "find_speakers", look)
     return film, made, count
@@ -247,6 +249,6 @@ def test_the_people_of_another_film_are_refused(found, tmp_path):
 
 def test_unsure_lines_have_no_name_and_say_why():
     lines = [turn(0, None), turn(3, None)]
-    made = named(Transcript(tuple(t.passage for t in lines)), Cast(speakers._people(lines), lines), {})
+    made = named(Transcript(tuple(t.passage for t in lines)), Cast(speakers.people_of(lines), lines), {})
     assert [p.speaker for p in made.passages] == ["", ""]
     assert all(p.notes for p in made.passages)
