@@ -270,32 +270,68 @@ def test_canvas_holds_the_sides_with_a_margin():
     assert len(Canvas.of((216, 120), Box(0, 0, 160, 120)).strips) == 1
 
 
-@pytest.mark.parametrize("chain", [("widen:sides=recover",), ("widen:sides=ambient", "deflicker")])
-def test_the_source_lies_in_the_result_bit_for_bit(tmp_path, chain):
-    source = tmp_path / "old.mkv"
-    with av.open(source, "w") as container:
-        stream = container.add_stream("libx264", rate=24)
-        stream.width, stream.height, stream.pix_fmt = 96, 72, "yuv420p"
+def old(path, picture, pixel_format="yuv420p") -> str:
+    """Six frames of 96x72, pixels of 16:15: `picture(n)` gives each as uint8 (72, 96)."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=24, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 96, 72, pixel_format
         stream.codec_context.sample_aspect_ratio = Fraction(16, 15)
-        rng = np.random.default_rng(3)
         for n in range(6):
-            frame = av.VideoFrame.from_ndarray(rng.integers(16, 235, (108, 96), np.uint8), format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(picture(n), format="gray").reformat(format=pixel_format)
             frame.pts, frame.time_base = n, Fraction(1, 24)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return str(path)
+
+
+def planes_in_place(source, out, kinds=("luma", "chroma")):
+    """The source's planes and those that lie in their place in the result, frame by frame."""
+    left, top = Geometry(pixel_aspect=Fraction(16, 15)).offset(96, 72)
+    frames = [list(av.open(path).decode(video=0)) for path in (source, out)]
+    assert len(frames[0]) == len(frames[1]) == 6
+    for before, after in zip(*frames, strict=True):
+        assert (after.width, after.height) == Geometry(pixel_aspect=Fraction(16, 15)).out_size(96, 72)
+        for k, (own, result) in enumerate(zip(arrays(before), arrays(after), strict=False)):
+            x, y = (left, top) if k == 0 else (left // 2, top // 2)
+            if ("luma", "chroma")[k > 0] in kinds:
+                yield own, result[y : y + own.shape[0], x : x + own.shape[1]]
+
+
+@pytest.mark.parametrize("chain", [("widen:sides=recover",), ("widen:sides=ambient", "deflicker")])
+def test_the_source_lies_in_the_result_bit_for_bit(tmp_path, chain):
+    rng = np.random.default_rng(3)
+    source = old(tmp_path / "old.mkv", lambda n: rng.integers(16, 235, (72, 96), np.uint8))
     out = tmp_path / "wide.mkv"
     specs = [f"{spec},trim=0" if spec.startswith("widen") else f"{spec}:strength=0" for spec in chain]
-    restore_film(str(source), out, settings_for(out, model=specs, codec="ffv1"))
-    geometry = Geometry(pixel_aspect=Fraction(16, 15))
-    left, top = geometry.offset(96, 72)
+    restore_film(source, out, settings_for(out, model=specs, codec="ffv1"))
     assert "sides: " in (tmp_path / "wide.mkv.html").read_text()
-    frames = [list(av.open(path).decode(video=0)) for path in (source, out)]
-    assert len(frames[0]) == len(frames[1])
-    for before, after in zip(*frames, strict=True):
-        assert (after.width, after.height) == geometry.out_size(96, 72)
-        for k, (own, result) in enumerate(zip(arrays(before), arrays(after), strict=True)):
-            x, y = (left, top) if k == 0 else (left // 2, top // 2)
-            assert np.array_equal(own, result[y : y + own.shape[0], x : x + own.shape[1]])
+    assert all(np.array_equal(own, result) for own, result in planes_in_place(source, out))
+
+
+@pytest.mark.parametrize("other", ["old-film", "color"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_chain_in_either_order_leaves_what_it_need_not_change(tmp_path, world, other, first):
+    """One frame has a spot for old-film; luma is not what color paints."""
+    scene = np.clip(world[30:102, 40:136].mean(-1) * 200 + 20, 16, 235).astype(np.uint8)
+
+    def picture(n):
+        frame = scene.copy()
+        if n == 3 and other == "old-film":
+            cv2.circle(frame, (48, 36), 3, 235, -1)
+        return frame
+
+    source, out = old(tmp_path / "old.mkv", picture), tmp_path / "wide.mkv"
+    widen = "widen:sides=recover,trim=0"
+    settings = settings_for(out, model=[other, widen] if first else [widen, other], codec="ffv1")
+    restore_film(source, out, settings)
+    pairs = list(planes_in_place(source, out, ("luma",)))
+    off = np.array([own != result for own, result in pairs])
+    if other == "color":
+        assert not off.any()
+    else:
+        assert off[3, 34:39, 46:51].all()  # the spot is gone
+        off[3, 24:49, 36:61] = False
+        assert not off.any()
 
 
 def test_a_film_that_is_wide_already_is_refused(tmp_path):

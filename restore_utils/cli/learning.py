@@ -14,6 +14,9 @@ from restore_utils.cli.app import Force, app, print_line, say
 from restore_utils.jobs.line import program
 from restore_utils.train import KINDS, learn_kind
 
+PAIRS = {"damage": "heavy", "widen": "widen"}
+"""The recipe of each kind of pairs, where none is given."""
+
 
 @app.command()
 def degrade(
@@ -49,7 +52,10 @@ def degrade(
 @app.command()
 def pairs(
     sources: Annotated[list[str], typer.Argument(metavar="CLEAN... OUTDIR", help="Clean films, folders or URLs.")],
-    recipe: Annotated[str, typer.Option(help="NAME or FILE.toml of a recipe.")] = "heavy",
+    recipe: Annotated[str | None, typer.Option(help="NAME or FILE.toml of a recipe; else heavy.")] = None,
+    kind: Annotated[
+        str, typer.Option(help="damage: worn by the recipe; widen: the sides of wide clips hidden, an eighth each.")
+    ] = "damage",
     seed: Annotated[int, typer.Option(help="Same seed, same set.")] = 0,
     count: Annotated[int, typer.Option(help="How many pairs.")] = 10_000,
     lines: Annotated[int | None, typer.Option(help="Scale the frames to so many lines first.")] = None,
@@ -61,13 +67,17 @@ def pairs(
     from restore_utils.pairs import make_pairs
     from restore_utils.progress import text_progress
 
+    if kind not in PAIRS:
+        raise typer.BadParameter(f"--kind {kind}: choose {' or '.join(PAIRS)}")
+    if kind == "widen" and recipe:
+        raise typer.BadParameter("--kind widen hides the sides and nothing else: leave --recipe out, or --kind")
     if len(sources) < 2:
         raise typer.BadParameter("pairs needs at least one clean film and the folder for the set")
     with text_progress() as progress:
         made = make_pairs(
             sources[:-1],
             Path(sources[-1]),
-            recipe,
+            recipe or PAIRS[kind],
             seed=seed,
             count=count,
             lines=lines,

@@ -30,6 +30,7 @@ class _Wrapper(FrameModel):
         self.model = model
         self.version = f"{type(self).__name__} {self.version}, {model.version}"
         self.fingerprint, self.dtype = model.fingerprint, model.dtype
+        self.stage = model.stage
         self.before, self.after, self.grid, self.on_host = model.before, model.after, model.grid, model.on_host
         self.multiple_of, self.reach = model.multiple_of, model.reach
         self.adds_color, self.keeps_luma = model.adds_color, model.keeps_luma

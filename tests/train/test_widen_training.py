@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from restore_utils.cli import main as cli
 from restore_utils.errors import TrainingError
 from restore_utils.restorers.registry import build
 from restore_utils.restorers.widen.adapt import adapted
@@ -20,6 +21,8 @@ from restore_utils.train import learn_kind
 from restore_utils.train.unet import PRESETS
 from restore_utils.train.unet import train as learn
 from restore_utils.train.widen import run as widen
+from restore_utils.train.widen.footage import gather
+from tests import films
 
 
 @pytest.fixture
@@ -85,6 +88,39 @@ def test_too_little_footage_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(TrainingError, match="too little footage"):
         learn_kind("widen", tmp_path / "empty", tmp_path / "out", minutes=1, device="cpu")
+
+
+def test_upright_photographs_and_pairs_are_footage(tmp_path):
+    """Of an upright one the middle square; of pairs the clean picture, not the one whose sides are hidden."""
+    rng = np.random.default_rng(4)
+    for n in range(10):
+        cv2.imwrite(str(tmp_path / f"photo{n}.jpg"), rng.integers(0, 255, (300, 200, 3), np.uint8))
+    for part, light in (("damaged", 0), ("clean", 200)):
+        (tmp_path / "set" / "train" / part).mkdir(parents=True)
+        for n in range(10):
+            picture = np.full((224, 400, 3), light, np.uint8)
+            cv2.imwrite(str(tmp_path / "set" / "train" / part / f"{n}.png"), picture)
+    frames, held = gather([tmp_path], tmp_path / "store")
+    assert len(frames) + len(held) == 20
+    assert sorted({*frames.widths, *held.widths}) == [224, 400]
+    window = frames.windows(40, np.random.default_rng(1))
+    assert window.mean((1, 2, 3)).min() > 0.2
+
+
+def test_pairs_hide_the_sides_of_wide_clips(tmp_path, monkeypatch):
+    clip = films.shots(tmp_path / "wide.mkv", (12,), (256, 144))
+    line = ["restore_utils", "pairs", str(clip), str(tmp_path / "set"), "--kind", "widen", "--count", "6"]
+    monkeypatch.setattr("sys.argv", line)
+    assert cli.main() == 0
+    damaged = sorted((tmp_path / "set").rglob("damaged/*.png"))
+    assert damaged
+    for path in damaged:
+        hidden, clean = (cv2.imread(str(p)) for p in (path, path.parent.parent / "clean" / path.name))
+        assert not hidden[:, :32].any()
+        assert not hidden[:, 224:].any()
+        assert np.array_equal(hidden[:, 32:224], clean[:, 32:224])
+    monkeypatch.setattr("sys.argv", [*line, "--recipe", "heavy"])
+    assert cli.main() == 2
 
 
 def test_a_shot_teaches_its_own_sides():

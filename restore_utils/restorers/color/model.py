@@ -53,6 +53,7 @@ class _Opened:
 class Color(FrameModel):
     """Colours a film by seeds and by a network, steadily. See the package."""
 
+    stage = "colour"
     adds_color = True
     keeps_luma = True
     on_host = True

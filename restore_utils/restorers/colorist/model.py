@@ -20,6 +20,7 @@ _LUMA = (0.299, 0.587, 0.114)
 class Colorist(FrameModel):
     """Frame by frame; what a network sees is the frame's luma alone."""
 
+    stage = "colour"
     adds_color = True
     keeps_luma = True
     sees_film = False

@@ -47,6 +47,7 @@ def build(
         return Shared(run, lambda window: [tuple(window[i : i + 3]) for i in range(3)], first)
 
     model = windowed(second, 2, 2, ends="reflect", encode=encode, multiple_of=4, reach=76)
+    model.stage = "repair"
     model.memory_per_pixel = 350
     model.memory_per_further_pixel = 92
     return model

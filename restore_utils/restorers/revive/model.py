@@ -49,6 +49,7 @@ class _Curves:
 class Revive(FrameModel):
     """See the module; a shot that looks like no film with colours is left alone."""
 
+    stage = "colour"
     reach = 0
     sees_film = False
     memory_per_pixel = 80

@@ -32,6 +32,8 @@ class Widen(FrameModel):
     """Grows the picture to another aspect and leaves the source's own samples where they are."""
 
     name = "widen"
+    version = "2"
+    stage = "widen"
     on_host = True
     memory_per_pixel = 160
 

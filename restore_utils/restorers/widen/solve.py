@@ -29,8 +29,12 @@ SEAM = 0.08
 """Share of the width inside the seam in which things that move are looked for."""
 CUT = 0.08
 """Share of the seam's length that must be covered by something that moves, for it to be said."""
-CLOSE = 0.8
-"""Share of the difference between the picture's last column and a side's first that is taken out."""
+NEAR = 4
+"""Columns on both sides of a seam whose means are made to meet: the last and first alone would be made equal, as
+neighbouring columns of a picture are not, and show as a smear."""
+DETAIL, DETAIL_REACH = 0.0125, 0.05
+"""Shares of the known picture's height: sigma below which detail is continued into what was not seen, mirrored at the
+seam, and the distance over which it fades (1/e)."""
 MOVES = 2.0
 """Registered pixels by which something moves otherwise than the camera, to be called moving."""
 SOFT = 0.004
@@ -270,6 +274,8 @@ class _Solver:
         if self.drawer is not None and self.sides == "learned":
             fill = self.drawer.draw(wide, canvas, trust)
             shares[..., 2] = 1 - trust
+        if self.sides != "ambient":
+            fill += _detail(key.picture, canvas)
         whole = fill + (wide - fill) * trust[..., None]
         whole[canvas.box.slices] = key.picture
         if self.sides != "ambient":
@@ -296,21 +302,36 @@ class _Solver:
         solved.origins.append((*mean.tolist(), max(0.0, 1 - float(mean.sum())), 0.0))
 
 
+def _detail(picture: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """The fine structure of a known picture mirrored over the canvas and fading from the seam, float32 (H2, W2, 3).
+
+    What is filled in has none, and beside the picture it would look painted.
+    """
+    fine = picture - cv2.GaussianBlur(picture.astype(np.float32), (0, 0), DETAIL * canvas.known[1])
+    box = canvas.box
+    laid = np.pad(
+        fine, ((box.top, canvas.height - box.bottom), (box.left, canvas.width - box.right), (0, 0)), mode="reflect"
+    )
+    x, y = np.arange(canvas.width), np.arange(canvas.height)
+    distance = np.maximum(
+        np.maximum(box.left - x, x - box.right + 1)[None], np.maximum(box.top - y, y - box.bottom + 1)[:, None]
+    )
+    fading = np.exp(-np.maximum(distance, 0) / (DETAIL_REACH * canvas.known[1])).astype(np.float32)
+    return laid * fading[..., None]
+
+
 def _close(whole: np.ndarray, canvas: Canvas) -> None:
     """Take what the sides are off at the picture's edge into them."""
     inner = canvas.box
     for strip in canvas.strips:
         last = strip.left > 0 if canvas.across else strip.top > 0
-        if canvas.across:
-            edge = whole[:, inner.right - 1 if last else inner.left]
-        else:
-            edge = whole[inner.bottom - 1 if last else inner.top]
-        side = seam.at_right(whole[strip.slices], canvas.across, last)
-        # Neighbouring columns of a picture differ too: a side that was wholly equal would show as a smear.
-        profile = CLOSE * (edge - side[:, 0])
+        turned = seam.at_right(whole, canvas.across, last)
+        depth = strip.width if canvas.across else strip.height
+        edge = turned.shape[1] - depth
+        near = turned[:, edge - NEAR : edge].mean(1) - turned[:, edge : edge + NEAR].mean(1)
         inside = slice(inner.top, inner.bottom) if canvas.across else slice(inner.left, inner.right)
-        profile[: inside.start], profile[inside.stop :] = profile[inside.start], profile[inside.stop - 1]
-        side += seam.continued(profile, side.shape[1], seam.FADE * max(canvas.known))
+        near[: inside.start], near[inside.stop :] = near[inside.start], near[inside.stop - 1]
+        turned[:, edge:] += seam.continued(near, depth, seam.FADE * max(canvas.known))
 
 
 def with_lap(strip: Box, canvas: Canvas) -> Box:

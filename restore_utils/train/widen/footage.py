@@ -72,7 +72,7 @@ def gather(footage: Sequence[Path], store: Path) -> tuple[Frames, Frames]:
     held = np.arange(len(widths)) % HELD == HELD // 2
     if not held.any() or held.all():
         named = ", ".join(str(f) for f in footage)
-        raise TrainingError(f"too little footage in {named}: give clips or stills of {SIDE} lines and more, as wide")
+        raise TrainingError(f"too little footage in {named}: give clips or stills of {SIDE} lines and columns and more")
     pictures = np.memmap(store / "pictures.raw", np.uint8, "r", shape=(len(widths), LINES, COLUMNS, 3))
     return tuple(Frames(_Part(pictures, np.flatnonzero(part)), widths[part]) for part in (~held, held))
 
@@ -88,9 +88,11 @@ class _Part:
 
 
 def _read(footage: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Frames and stills, uint8 (H, W, 3), BGR, that are large enough and at least as wide as high."""
-    files = sorted(f for given in footage for f in (Path(given).rglob("*") if Path(given).is_dir() else [Path(given)]))
-    for file in files:
+    """Frames and stills, uint8 (H, W, 3), BGR, that are large enough; of what is higher than wide the middle square.
+
+    Of a folder that `pairs` made the clean pictures alone.
+    """
+    for file in (f for given in footage for f in _files(Path(given))):
         if file.suffix.lower() in STILLS:
             picture = cv2.imread(str(file))
             found = [] if picture is None else [picture]
@@ -100,8 +102,16 @@ def _read(footage: Sequence[Path]) -> Iterator[np.ndarray]:
             continue
         for frame in found:
             height, width = frame.shape[:2]
-            if height >= SIDE and width >= height:
-                yield frame
+            if min(height, width) >= SIDE:
+                cut = max(0, height - width) // 2
+                yield frame[cut : height - cut]
+
+
+def _files(given: Path) -> list[Path]:
+    if not given.is_dir():
+        return [given]
+    damaged = {clean.parent / "damaged" for clean in given.rglob("clean")}
+    return sorted(f for f in given.rglob("*") if f.parent not in damaged)
 
 
 def _clip(file: Path) -> Iterator[np.ndarray]:
