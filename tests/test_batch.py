@@ -49,7 +49,7 @@ def test_one_failure_stops_nothing_and_the_page_names_it(folder, tmp_path):
     assert "2 of 4 films are ready, 2 failed" in page
     assert page.count('class="failed"') == 2
     links = re.findall(r'href="([^"]+)"', page)
-    assert links == ["first.mkv.html", "sub/2.mkv.html"]
+    assert links == ["first.mkv", "first.mkv.html", "sub/2.mkv", "sub/2.mkv.html"]
     assert all((tmp_path / "out" / link).exists() for link in links)
     assert probe(tmp_path / "out" / "first.mkv").video.width == 48
     again = batch.run(rows, tmp_path / "out")

@@ -26,7 +26,7 @@ from restore_utils.notebook import colab
 from restore_utils.notebook.forms import parse
 from restore_utils.restorers.edvr.network import EDVR, Dimensions
 from restore_utils.restorers.registry import models
-from tests import clips
+from tests import clips, films
 from tests.extras import recorded
 from tests.notebook_lint import GUARD, plain_python, problems
 from tests.speech.conftest import VOICES
@@ -73,6 +73,10 @@ TINY = {
         {"source_url": "talk.mkv", "speech_model": "tiny.en", "speakers": True, "clean": "hiss", "folder": "said"},
         ["said/talk/transcript.srt", "said/talk/transcript.json", "said/talk/subtitled.mkv", "said/talk/preview.mp4"],
     ),
+    "10_batch": (
+        {"films": "reels", "codec": "ffv1", "model": "median", "workers": 1, "folder": "many"},
+        ["many/reels/films.csv", "many/reels/one.mkv", "many/reels/two.mkv.html", "many/reels/summary.html"],
+    ),
     "00_quickstart": ({"source_url": "film.mkv", "codec": "ffv1", "folder": "quick"}, ["quick/film/restored.mkv"]),
 }
 
@@ -104,6 +108,9 @@ def folder(tmp_path_factory) -> Path:
         )
     clips.write(place / "film.mkv", frames, extra=[clips.sound(0.8)])
     clips.write(place / "talk.mkv", frames, rate=Fraction(20, 7), extra=[recorded(VOICES, 7.0)])
+    (place / "reels").mkdir()
+    for name in ("one", "two"):
+        films.shots(place / "reels" / f"{name}.mkv", lengths=(4, 6), size=(48, 32))
     torch.manual_seed(0)
     small = Dimensions(channels=8, groups=2, front_blocks=1, back_blocks=1, hr_in=True)
     networks = {

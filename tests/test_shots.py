@@ -14,7 +14,9 @@ from scenedetect import FrameTimecode
 from scenedetect.output import write_scene_list, write_scene_list_edl, write_scene_list_otio
 
 from restore_utils.analyse import analyse, recut
+from restore_utils.cli import main as cli
 from restore_utils.errors import ModelError, OptionError, OutputError
+from restore_utils.jobs.costs import cost, cost_lines
 from restore_utils.jobs.job import open_job
 from restore_utils.jobs.plan import plan_by_shot, plan_segments
 from restore_utils.jobs.restoration import restore_film
@@ -319,3 +321,49 @@ def test_a_time_code_of_a_track_of_its_own_is_the_films(tmp_path, film):
                 packet.stream = stream
                 out.mux(packet)
     assert probe(place_).timecode == "10:00:00:00"
+
+
+# ---- costs ----
+
+
+def test_a_film_costs_its_frames_by_what_was_measured_at_the_price_of_an_hour():
+    assert cost(36_000, 2.5, 2.0) == pytest.approx(8.0)  # four hours
+    assert list(cost_lines(1000, 250, {"b": 0.5, "a": 2.0, "idle": 0.0}, 3.6)) == [
+        "a: 2.00 frames per second at 3.6 an hour: 1000 frames cost 0.50, the 250 that are left 0.12",
+        "b: 0.50 frames per second at 3.6 an hour: 1000 frames cost 2.00, the 250 that are left 0.50",
+    ]
+    assert list(cost_lines(30, 30, {"cuda": 30.0}, 2.5)) == [
+        "cuda: 30.00 frames per second at 2.5 an hour: 30 frames cost 0.00069"
+    ]
+    with pytest.raises(OptionError, match=r"no speed is known yet .* --rate"):
+        list(cost_lines(30, 30, {}, 2.5))
+    with pytest.raises(OptionError, match="cannot be"):
+        cost(30, 2, -1)
+
+
+def test_the_command_line_takes_lists_writes_them_and_tells_costs(film, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["restore_utils", *map(str, words)])
+        code = cli.main()
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    assert run("shots", film, "film.toml", "--work", "job")[0] == 0
+    assert read_shots(tmp_path / "film.toml") == tuple(ListedShot(a, b) for a, b in FOUND)
+    code, said = run("shots", film, "film.toml")
+    assert (code, "is there already" in said) == (2, True)
+    text = (tmp_path / "film.toml").read_text()
+    (tmp_path / "film.toml").write_text(text.replace("to = 26\n", "to = 26\nskip = true\n"))
+    code, said = run("plan", film, "job", "--model", "median", "--shots", "film.toml", "--codec", "ffv1")
+    assert code == 0, said
+    code, said = run("status", "job", "--price", "2.5", "--rate", "0.5")
+    assert "42 frames cost 0.058" in said
+    assert run("status", "job", "--price", "2.5")[0] == 2
+    assert run("work", "job")[0] == 0
+    assert run("assemble", "job", "out.mkv")[0] == 0
+    assert frames_of(tmp_path / "out.mkv")[14:26] == frames_of(film)[14:26]
+    line = ("restore", film, "try.mkv", "--model", "copy", "--codec", "ffv1", "--try", "--price", "2")
+    code, said = run(*line)
+    assert (code, "at 2 an hour: 42 frames cost" in said) == (0, True), said

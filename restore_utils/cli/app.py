@@ -10,27 +10,6 @@ from rich.console import Console
 
 from restore_utils.version import __version__
 
-Force = Annotated[bool, typer.Option("--force", help="Write over a file that this did not make.")]
-
-
-def _count(text: str) -> int | str:
-    if text == "gpus":
-        return text
-    try:
-        if int(text) >= 1:
-            return int(text)
-    except ValueError:
-        pass
-    raise typer.BadParameter(f"{text!r}: give a number from 1 on, or gpus for one on each graphics card")
-
-
-Workers = Annotated[
-    str,  # for Typer; an int, or "gpus"
-    typer.Option(
-        parser=_count, metavar="N|gpus", help="Processes: so many, which share the cores, or one a graphics card."
-    ),
-]
-
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,

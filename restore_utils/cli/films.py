@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restore_utils.cli.app import Force, Workers, app, print_line, say
-from restore_utils.cli.shots import Shots
+from restore_utils.cli.app import app, print_line, say
+from restore_utils.cli.options import (
+    Codec,
+    Crf,
+    Device,
+    Force,
+    Models,
+    Options,
+    Price,
+    SegmentFrames,
+    Shots,
+    Start,
+    Stop,
+    Stream,
+    Work,
+    Workers,
+    given_options,
+)
 
 if TYPE_CHECKING:
     from restore_utils.progress import Progress
-
-Models = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        metavar="NAME|FILE",
-        help="With options: median:strength=0.5. Several run in the order given.  [default: old-film]",
-    ),
-]
-Start = Annotated[str | None, typer.Option(help="From this time on: seconds or h:m:s.")]
-Stop = Annotated[str | None, typer.Option(help="Up to this time: seconds or h:m:s.")]
 
 
 @app.command()
@@ -34,10 +39,7 @@ def restore(
     ],
     out: Annotated[Path, typer.Argument(help="The result; its suffix names the container; - for a pipe (y4m).")],
     model: Models = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="KEY=VALUE for all models that take it, as behind a model's name: strength=0.5."),
-    ] = None,
+    option: Options = None,
     render_factor: Annotated[
         int | None,
         typer.Option(
@@ -53,16 +55,15 @@ def restore(
     ] = False,
     start: Start = None,
     stop: Stop = None,
-    work: Annotated[Path | None, typer.Option(help="Folder of the job; OUT.job if not given.")] = None,
+    shots: Shots = None,
+    work: Work = None,
     mirror: Annotated[
         Path | None, typer.Option(help="A folder on a safer disk: what is finished is copied there, and brought back.")
     ] = None,
-    segment_frames: Annotated[int, typer.Option(help="Frames in a finished piece, about.")] = 120,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    codec: Annotated[
-        str, typer.Option(help="h264, h265, prores, dnxhr, ffv1; png, tiff, dpx, exr or jpeg for a folder of images.")
-    ] = "",
-    crf: Annotated[int | None, typer.Option(help="Quality of h264 and h265: less is better and larger.")] = None,
+    segment_frames: SegmentFrames = 120,
+    device: Device = "auto",
+    codec: Codec = "",
+    crf: Crf = None,
     height: Annotated[int | None, typer.Option(help="The most lines to download from a page.")] = None,
     cookies: Annotated[
         Path | None, typer.Option(help="A browser's cookies (cookies.txt), for pages that ask for them.")
@@ -75,14 +76,13 @@ def restore(
         ),
     ] = None,
     mask_out: Annotated[Path | None, typer.Option(help="Write a film of what was changed.")] = None,
-    shots: Shots = None,
     hints: Annotated[
         Path | None, typer.Option(help="For color: a JSON file of points, strokes and regions whose colours you set.")
     ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="For color: a picture, or a folder of pictures, whose colours are to be taken.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the report there; beside OUT if not given.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report there.  [default: OUT.html]")] = None,
     force: Force = False,
     subtitles: Annotated[
         str, typer.Option(help="Subtitles in the result: auto, to have them heard, or a file (.json, .srt, .vtt).")
@@ -99,17 +99,17 @@ def restore(
     raw: Annotated[
         str, typer.Option(help="Of frames that are piped in without a header: WIDTHxHEIGHT,FORMAT,RATE.")
     ] = "",
-    stream: Annotated[
-        int | None, typer.Option(help="Number of the picture's stream, in a film that holds several.")
-    ] = None,
+    stream: Stream = None,
     workers: Workers = "1",
-    try_: Annotated[bool, typer.Option("--try", help="Only the five seconds that need it most.")] = False,
+    try_: Annotated[
+        bool, typer.Option("--try", help="Only the five seconds that need it most, and what the whole would take.")
+    ] = False,
+    price: Price = None,
 ) -> None:
     """Restore a film. Run the same line again to resume after an interruption."""
     from restore_utils.jobs.restoration import restore_film
     from restore_utils.jobs.settings import settings_for
     from restore_utils.progress import tell, text_progress
-    from restore_utils.restorers.options import read_pairs
     from restore_utils.speech.cleaning import parse
     from restore_utils.speech.hearing import Hearing
     from restore_utils.speech.tracks import SpeechSettings
@@ -134,7 +134,7 @@ def restore(
         device=device,
         mask_in=mask_in,
         stream=stream,
-        options={key: text for pair in option or () for key, text in read_pairs(pair).items()}
+        options=given_options(option)
         | {key: str(path) for key, path in (("hints", hints), ("reference", reference)) if path},
     )
     speech = None
@@ -157,6 +157,7 @@ def restore(
             only_worst=try_,
             force=force,
             workers=workers,
+            price=price,
             speech=speech,
             progress=progress,
             tell=tell,
@@ -182,7 +183,10 @@ def assemble(
     source: Annotated[Path | None, typer.Option(help="Where the source lies now, if it was moved.")] = None,
     force: Force = False,
 ) -> None:
-    """Join the finished segments of a job and the source's sound into a film, without encoding again."""
+    """Join the finished pieces of a job and the sound.
+
+    Nothing is encoded again.
+    """
     from restore_utils.jobs.store import join_segments
 
     for message in join_segments(work, out, source=source, force=force):
@@ -193,9 +197,12 @@ def assemble(
 @app.command()
 def clean(
     work: Annotated[Path, typer.Argument(help="The folder of a job.")],
-    remove: Annotated[bool, typer.Option(help="Remove them.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove them.")] = False,
 ) -> None:
-    """List the finished segments that the last settings of a job do not use, or remove them."""
+    """List or remove what a job no longer uses.
+
+    That is finished pieces of other settings than its last: with these again they would not have to be made anew.
+    """
     from restore_utils.jobs.store import old_segments, remove_old_segments
 
     if remove:

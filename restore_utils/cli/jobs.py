@@ -8,9 +8,21 @@ from typing import Annotated
 
 import typer
 
-from restore_utils.cli.app import Workers, app, print_line, say
-from restore_utils.cli.films import Models, Start, Stop
-from restore_utils.cli.shots import Shots
+from restore_utils.cli.app import app, print_line, say
+from restore_utils.cli.options import (
+    Codec,
+    Crf,
+    Device,
+    Models,
+    Options,
+    Price,
+    SegmentFrames,
+    Shots,
+    Start,
+    Stop,
+    Workers,
+    given_options,
+)
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a job.")]
 Lease = Annotated[float, typer.Option(help="Seconds without a sign after which a worker is taken for dead.", min=1)]
@@ -21,21 +33,23 @@ def plan(
     source: Annotated[str, typer.Argument(help="A film or a folder of images.")],
     job: Annotated[Path, typer.Argument(help="The folder of the job, on a disk that all workers see.")],
     model: Models = None,
-    option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for all models that take it.")] = None,
+    option: Options = None,
     start: Start = None,
     stop: Stop = None,
     shots: Shots = None,
-    segment_frames: Annotated[int, typer.Option(help="Frames in a piece, about.")] = 120,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps: that of the workers.")] = "auto",
-    codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1.")] = "h264",
-    crf: Annotated[int | None, typer.Option(help="Quality of h264 and h265: less is better and larger.")] = None,
+    segment_frames: SegmentFrames = 120,
+    device: Device = "auto",
+    codec: Codec = "",
+    crf: Crf = None,
 ) -> None:
-    """Analyse a film and write down what is to be made of it, for any number of workers."""
+    """Write down what is to be made of a film, for any workers.
+
+    It is looked at once; `work` then makes it, as often and on as many machines as wanted.
+    """
     from restore_utils.jobs.job import open_job
     from restore_utils.jobs.settings import settings_for
     from restore_utils.jobs.shot_files import read_shots
     from restore_utils.progress import text_progress
-    from restore_utils.restorers.options import read_pairs
     from restore_utils.sources import fetch
 
     settings = settings_for(
@@ -47,7 +61,7 @@ def plan(
         crf=crf,
         segment_frames=segment_frames,
         device=device,
-        options={key: text for pair in option or () for key, text in read_pairs(pair).items()},
+        options=given_options(option),
     )
     with text_progress() as progress:
         path = fetch(source, job / "source")
@@ -67,7 +81,10 @@ def work(
     workers: Workers = "1",
     lease: Lease = 60.0,
 ) -> None:
-    """Make what is missing of a job that is planned, beside any number of others; ends when nothing is missing."""
+    """Make what is missing of a planned job, beside any others.
+
+    Ends when nothing is missing.
+    """
     from restore_utils.errors import JobError
     from restore_utils.jobs.workers import status as look
     from restore_utils.jobs.workers import work as do
@@ -87,11 +104,25 @@ def work(
 
 
 @app.command()
-def status(job: Folder, lease: Lease = 60.0) -> None:
-    """How far a job is, who works on it, what failed and what is left."""
+def status(
+    job: Folder,
+    lease: Lease = 60.0,
+    price: Price = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="FPS", help="For --price: frames per second.  [default: those of who is at work]"),
+    ] = None,
+) -> None:
+    """How far a job is, who works on it, what failed, what it costs."""
+    from restore_utils.jobs.costs import cost_lines
     from restore_utils.jobs.workers import status as look
 
-    for line in look(job, lease=lease).lines():
+    now = look(job, lease=lease)
+    lines = now.lines()
+    if price is not None:
+        rates = now.rates if rate is None else {"one machine": rate}
+        lines += cost_lines(now.frames, now.frames - now.done, rates, price)
+    for line in lines:
         print_line(line)
 
 
@@ -109,7 +140,7 @@ def pause(job: Folder) -> None:
 
 @app.command()
 def resume(job: Folder) -> None:
-    """Let the workers of a job go on, and try again what was given up."""
+    """Let the workers of a job go on, and try again what failed."""
     from restore_utils.files.board import Board
     from restore_utils.jobs.claims import resume as release
     from restore_utils.jobs.workers import status as look
@@ -125,8 +156,10 @@ def batch(
     model: Models = None,
     start: Start = None,
     stop: Stop = None,
-    codec: Annotated[str, typer.Option(help="h264, h265, prores, ffv1.")] = "h264",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    option: Options = None,
+    codec: Codec = "",
+    crf: Crf = None,
+    device: Device = "auto",
     workers: Workers = "1",
     watch: Annotated[
         bool, typer.Option("--watch", help="Wait for films that come into the folder; Ctrl-C ends.")
@@ -134,13 +167,17 @@ def batch(
     then: Annotated[str, typer.Option(help="A command to call after each film, with its path behind it.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Write over results that were made otherwise.")] = False,
 ) -> None:
-    """Restore many films, one after the other; the exit code says how many failed, summary.html which and why."""
+    """Restore many films, one after the other.
+
+    One that fails stops nothing: the exit code says how many failed, summary.html which and why.
+    """
     from restore_utils.errors import OptionError
     from restore_utils.jobs.batch import rows, run
     from restore_utils.jobs.batch import watch as coming
     from restore_utils.progress import text_progress
 
-    given = {"model": model or None, "start": start, "stop": stop, "codec": codec, "device": device}
+    given = {"model": model or None, "start": start, "stop": stop, "codec": codec or None, "crf": crf}
+    given |= {"device": device, "options": given_options(option) or None}
     if watch and not films.is_dir():
         raise OptionError(f"{films} is no folder: --watch waits for films that come into one")
     if not films.exists():

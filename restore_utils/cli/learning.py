@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from restore_utils.cli.app import Force, app, print_line, say
+from restore_utils.cli.app import app, print_line, say
+from restore_utils.cli.options import Device, Force, Stream
 from restore_utils.jobs.line import program
 from restore_utils.train import KINDS, learn_kind
 
@@ -20,14 +21,14 @@ PAIRS = {"damage": "heavy", "widen": "widen"}
 
 @app.command()
 def degrade(
-    clean: Path,
-    out: Path,
+    clean: Annotated[Path, typer.Argument(help="A film without damage.")],
+    out: Annotated[Path, typer.Argument(help="The same, damaged.")],
     recipe: Annotated[str, typer.Option(help="NAME or FILE.toml of a recipe.")] = "heavy",
     seed: Annotated[int, typer.Option(help="Same seed, same damage.")] = 0,
     strength: Annotated[float, typer.Option(help="1 = as the recipe says.")] = 1.0,
     overlay: Annotated[Path | None, typer.Option(help="A film of grain or dust for the recipe star-wars.")] = None,
     force: Force = False,
-    stream: Annotated[int | None, typer.Option(help="Number of the picture's stream, where there are several.")] = None,
+    stream: Stream = None,
 ) -> None:
     """Ruin a clean film in the way film is ruined."""
     from restore_utils.damage.whole import degrade as ruin
@@ -108,7 +109,7 @@ def train(
     pretrained: Annotated[bool, typer.Option(help="Begin with weights from ImageNet, where they can be had.")] = True,
     encoder: Annotated[str | None, typer.Option(help="resnet18, resnet34, resnet50 or resnet101.")] = None,
     rate: Annotated[float, typer.Option(help="Multiplies all learning rates.")] = 1.0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Same seed, same run.")] = 0,
     mirror: Annotated[Path | None, typer.Option(help="Folder, such as one on Drive, that gets copies.")] = None,
     find_rate: Annotated[bool, typer.Option("--find-rate", help="Only look for a learning rate.")] = False,

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from restore_utils.cli.app import Force, app, out_console, print_line, say
+from restore_utils.cli.app import app, out_console, print_line, say
+from restore_utils.cli.options import Force, Stream
 
 
 class Mode(StrEnum):
@@ -25,9 +26,9 @@ class Mode(StrEnum):
 
 @app.command()
 def probe(
-    clip: Path,
+    clip: Annotated[Path, typer.Argument(help="A film or a folder of images.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    stream: Annotated[int | None, typer.Option(help="Number of the picture's stream, where there are several.")] = None,
+    stream: Stream = None,
 ) -> None:
     """Tell what a film is: picture, sound, colours, timing."""
     from restore_utils.media.inspect import probe as look
@@ -58,7 +59,10 @@ def probe(
 
 @app.command()
 def models() -> None:
-    """List the models: what they do, whether they are here, their licence, and their own options: NAME:key=value,..."""
+    """List the models, their licences and their options.
+
+    Options are given behind a name: NAME:key=value,key=value.
+    """
     from restore_utils.restorers.registry import models as entries
 
     table = Table(box=None)
@@ -92,7 +96,10 @@ def compare(
     at: Annotated[str | None, typer.Option(help="Time of that frame; that with most dirt if not given.")] = None,
     force: Force = False,
 ) -> None:
-    """Put two films beside each other, with a moving wipe, or as a short preview; or several models on one frame."""
+    """Put two films, or several models, beside each other.
+
+    Two films also with a moving wipe, or as a short preview; models on one frame.
+    """
     from restore_utils.progress import text_progress
 
     if len(films) != (2 if models else 3):
@@ -113,8 +120,8 @@ def compare(
 
 @app.command()
 def score(
-    reference: Path,
-    result: Path,
+    reference: Annotated[Path, typer.Argument(help="The clean film.")],
+    result: Annotated[Path, typer.Argument(help="What was made of the same film.")],
     vmaf: Annotated[bool, typer.Option("--vmaf", help="VMAF too, where this ffmpeg has it; takes its time.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

@@ -9,15 +9,8 @@ from typing import Annotated
 
 import typer
 
-from restore_utils.cli.app import Force, app, say
-
-Shots = Annotated[
-    Path | None,
-    typer.Option(
-        help="A list of shots with models of their own: .toml, .csv, .edl or .otio; `shots` writes one. Its cuts win "
-        "over those found."
-    ),
-]
+from restore_utils.cli.app import app, say
+from restore_utils.cli.options import Force
 
 
 @app.command()
@@ -31,7 +24,7 @@ def shots(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Find the shots of a film and list them; `restore --shots LIST` takes the list back.
+    """List the shots of a film, for `restore --shots`.
 
     In film.toml each [[shot]] has from and to (the first frame that is no longer in it), and may have model ("deflicker
     + median"), options ({ strength = 0.5 }), skip = true (it comes out as it is) and keep_cuts = true (cuts that were

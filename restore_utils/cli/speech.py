@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from restore_utils.cli.app import Force, app, print_line, say
+from restore_utils.cli.app import app, print_line, say
+from restore_utils.cli.options import Force, Work
 
 Model = Annotated[
     str,
@@ -50,7 +51,7 @@ def transcribe(
     start: Annotated[float, typer.Option(help="Seconds of the film that are left out before OUT's time 0.")] = 0.0,
     preview: Annotated[Path | None, typer.Option(help="Also a short clip with the subtitles in the picture.")] = None,
     preview_at: Annotated[float | None, typer.Option(help="Where that clip begins; at the first words if not.")] = None,
-    work: Annotated[Path | None, typer.Option(help="Folder for what is finished; OUT.job if not given.")] = None,
+    work: Work = None,
     search: Annotated[str, typer.Option(help="Instead: where a word is said in the folder SOURCE.")] = "",
     device: Device = "auto",
     force: Force = False,
@@ -112,7 +113,7 @@ def align(
     speech_model: Model = "base",
     language: Language = "",
     track: Track = "",
-    work: Annotated[Path | None, typer.Option(help="Folder for what is finished; OUT.job if not given.")] = None,
+    work: Work = None,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -130,7 +131,10 @@ def align(
 
 @app.command()
 def forget(work: Annotated[Path, typer.Argument(help="The folder of a job, such as OUT.job.")]) -> None:
-    """Remove the faces and voices that `transcribe --speakers` keeps in a job's folder."""
+    """Remove the faces and voices that are kept in a job's folder.
+
+    `transcribe --speakers` keeps them there.
+    """
     from restore_utils.speech.gallery import forget as remove
 
     say(f"the people of {work} are removed" if remove(work) else f"{work} holds no people")
@@ -146,10 +150,13 @@ def sound(
         str, typer.Option(help="What to clean, each 0 to 1: clicks=1,hum=1,hiss=0.6,level=1[,engine=deepfilternet].")
     ] = "clicks,hum,hiss",
     track: Track = "",
-    work: Annotated[Path | None, typer.Option(help="Folder for what is finished; OUT.job if not given.")] = None,
+    work: Work = None,
     force: Force = False,
 ) -> None:
-    """Measure a film's sound: noise, clicks, hum, loudness; or clean it, and keep the original as a second track."""
+    """Measure a film's sound: noise, clicks, hum; or clean it.
+
+    The original is kept as a second track.
+    """
     from restore_utils.progress import text_progress
     from restore_utils.speech.cleaning import parse
     from restore_utils.speech.film import clean_sound, sound_facts

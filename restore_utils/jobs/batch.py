@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from restore_utils.errors import OptionError, RestoreError
 from restore_utils.files.parts import part_of
@@ -121,6 +122,8 @@ def run(
     workers: Count = 1,
     then: str = "",
     force: bool = False,
+    work: Path | None = None,
+    mirror: Path | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
@@ -130,6 +133,8 @@ def run(
         out: where the page goes that tells how it went, `summary.html`; written anew after each film.
         workers: as of `restore_film`.
         then: a command that is called after each film that was made, with its path behind it; no shell.
+        work: a folder for the jobs; beside each target if not given.
+        mirror: a folder for copies of the jobs, as of `restore_film`.
         tell: called with one line for each film.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -139,8 +144,10 @@ def run(
         try:
             row.target.parent.mkdir(parents=True, exist_ok=True)
             chosen = dict(row.settings)
-            places = {"shots": chosen.pop("shots", None), "workers": workers, "force": force, "progress": progress}
-            done = restore_film(row.source, row.target, settings_for(row.target, **chosen), **places)
+            how = {"shots": chosen.pop("shots", None), "workers": workers, "force": force, "progress": progress}
+            job = "-".join(Path(os.path.relpath(row.target, out)).parts)
+            how |= {key: place / f"{job}.job" for key, place in (("work", work), ("mirror", mirror)) if place}
+            done = restore_film(row.source, row.target, settings_for(row.target, **chosen), **how)
             if then:
                 subprocess.run([*shlex.split(then), str(row.target)], check=True, stdin=subprocess.DEVNULL)
         except Exception as error:  # whatever is wrong with one film, the others are made
@@ -175,31 +182,51 @@ def watch(
 
 
 _STYLE = """<style>:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.4rem .6rem;vertical-align:top;
-border-bottom:1px solid #8884}.failed{color:#c33}td:last-child{overflow-wrap:anywhere}</style>"""
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}</style>"""
+_TABLE = """<style>.films table{border-collapse:collapse;width:100%}
+.films td,.films th{text-align:left;padding:.4rem .6rem;vertical-align:top;border-bottom:1px solid #8884}
+.films .failed{color:#c33}.films td:last-child{overflow-wrap:anywhere}</style>"""
 
 
 def _write(page: Path, outcomes: Sequence[Outcome]) -> None:
-    """The page: a line for each film, with a link to its report or the reason why there is none."""
+    """The page that tells how it went."""
+    text = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{_title(outcomes)}</title>{_STYLE}{summary(outcomes, page.parent)}</html>"
+    )
+    part = part_of(page)
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, page)
+
+
+def _title(outcomes: Sequence[Outcome]) -> str:
     failed = sum(bool(outcome.reason) for outcome in outcomes)
+    return f"{len(outcomes) - failed} of {len(outcomes)} films are ready" + f", {failed} failed" * bool(failed)
+
+
+def summary(outcomes: Sequence[Outcome], here: Path) -> str:
+    """A line for each film in HTML, with links to its result and its report or the reason why there is none.
+
+    Args:
+        here: the folder that links are to lead from.
+    """
     lines = []
     for outcome in outcomes:
         name, done = html.escape(Path(outcome.row.source).name), outcome.done
         if outcome.reason:
             told = f'<span class="failed">failed: {html.escape(outcome.reason)}</span>'
         else:
-            link = done.report and html.escape(os.path.relpath(done.report, page.parent))
-            told = f'<a href="{link}">report</a>' if link else "ready"
+            links = {"film": done.out, "report": done.report}
+            told = ", ".join(
+                f'<a href="{quote(Path(os.path.relpath(place, here)).as_posix())}">{what}</a>'
+                for what, place in links.items()
+                if place
+            )
         frames = str(done.stop - done.first) if done else ""
         clock = time.strftime("%H:%M:%S", time.gmtime(outcome.seconds))
         lines.append(f"<tr><td>{name}</td><td>{frames}</td><td>{clock}</td><td>{told}</td></tr>")
-    title = f"{len(outcomes) - failed} of {len(outcomes)} films are ready" + f", {failed} failed" * bool(failed)
-    text = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title>{_STYLE}<h1>{title}</h1><table><thead><tr><th>Film</th><th>Frames</th><th>Time</th>"
-        f"<th>Result</th></tr></thead><tbody>{''.join(lines)}</tbody></table></html>"
+    return (
+        f'{_TABLE}<div class="films"><h1>{_title(outcomes)}</h1>'
+        f"<table><thead><tr><th>Film</th><th>Frames</th><th>Time</th>"
+        f"<th>Result</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
-    part = part_of(page)
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, page)

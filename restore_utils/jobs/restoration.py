@@ -24,6 +24,7 @@ from restore_utils.files.board import Board
 from restore_utils.files.mirror import Mirror
 from restore_utils.files.parts import check_name
 from restore_utils.jobs.claims import forget_failures
+from restore_utils.jobs.costs import cost_lines
 from restore_utils.jobs.job import Job, open_job
 from restore_utils.jobs.line import program
 from restore_utils.jobs.plan import Plan, frame_range, out_size, tell_pixel_aspect
@@ -104,6 +105,7 @@ def restore_film(
     force: bool = False,
     speech: SpeechSettings | None = None,
     workers: Count = 1,
+    price: float | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Restoration:
@@ -127,6 +129,7 @@ def restore_film(
         only_worst: restore only the seconds that need it most, and tell what the whole would take.
         speech: subtitles and cleaned sound for the result.
         workers: processes that make the pieces and share the processor's cores out, or "gpus" for one a graphics card.
+        price: of an hour of this machine: with `only_worst`, what the whole would cost is told too.
         tell: called with each line of the result's `messages` as soon as it is known, most before the work begins.
 
     Raises:
@@ -191,6 +194,9 @@ def restore_film(
             messages.append(lacking)
         if only_worst:
             messages.append(_whole(job, plan, part, made, seconds))
+            if price is not None and seconds:
+                frames = part[1] - part[0]
+                messages += cost_lines(frames, frames, {str(plan.device): made / seconds}, price)
         lines(messages)
         done = Restoration(
             path,

@@ -57,6 +57,7 @@ def _positive(number: int) -> None:
 
 _CHECKS: dict[str, Callable[[Any], None]] = {
     "source_url": _is_there,
+    "films": _is_there,
     "overlay_url": _is_there,
     "pairs_folder": _is_there,
     "mask_in": _is_there,
@@ -69,6 +70,11 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "pairs_count": _positive,
     "lines": _positive,
 }
+
+
+def check_said(name: str, text: str) -> None:
+    """Raise a RestoreError where a text is known to be of no use as what a field of that name holds."""
+    check(Field(name, "string", ""), text)
 
 
 def check(field: Field, value: Any) -> None:
