@@ -20,7 +20,7 @@ from restore_utils.restorers.color.lab import lab_to_rgb, rgb_to_lab
 from restore_utils.restorers.color.model import Color
 from restore_utils.restorers.color.network import ColorNet, Look, Seeds, joined, remember, remember_points
 from restore_utils.restorers.color.painter import Painter, settled
-from restore_utils.restorers.color.places import ranked
+from restore_utils.restorers.color.places import View, picture, ranked
 from restore_utils.restorers.color.references import Reference
 
 WIDTH, HEIGHT = 96, 64
@@ -186,6 +186,59 @@ def test_a_hint_gives_the_colour_that_was_asked_for(net, colors):
     assert float((rgb_to_lab(got.view(3, 1, 1))[1:, 0, 0] - wanted).norm()) < 3
 
 
+def test_a_hint_goes_with_the_thing_that_has_it(net, colors):
+    """The pattern drifts a pixel a frame, up and to the left; a hint on it goes along, both ways in time."""
+    grey = grey_of(colors)
+    asked = (0.75, 0.45, 0.35)
+    model = Color(net, hints=Hints((Hint(10, None, ((50.5, 34.5),), asked, radius=6),)))
+    out = ab_of(colored_by(model, grey))
+    wanted = rgb_to_lab(torch.tensor(asked).view(3, 1, 1))[1:, 0, 0] / 100
+    # By motion alone, for the network is untrained and knows nothing.
+    for n in (7, 9, 11, 13):
+        y, x = 34 - (n - 10), 50 - (n - 10)
+        assert float((out[n, :, y, x] - wanted).norm()) < 0.5 * float(wanted.norm()), n
+
+
+def test_repeats_flashes_and_fades_do_not_change_colours(net, colors):
+    still = grey_of(colors)[:1].repeat(17, 1, 1, 1)
+    hints = Hints(
+        (Hint(0, None, ((10.0, 10.0), (90.0, 10.0), (90.0, 60.0), (10.0, 60.0)), (0.8, 0.4, 0.3), region=True),)
+    )
+    model = Color(net, hints=hints)
+    repeated = ab_of(colored_by(model, still))
+    assert float((repeated - repeated[:1]).norm(dim=1).mean()) < 0.01
+    flash = still.clone()
+    flash[8] = (flash[8] * 1.3 + 0.05).clamp(0, 1)
+    inner = (slice(None), slice(None), slice(16, 48), slice(16, 80))
+    assert float((ab_of(colored_by(model, flash)) - repeated)[inner].norm(dim=1).mean()) < 0.03
+    fade = still * torch.linspace(1, 0.5, 17).view(-1, 1, 1, 1)
+    faded = ab_of(colored_by(model, fade))[inner]
+    assert float(faded.diff(dim=0).norm(dim=1).mean(dim=(1, 2)).max()) < 0.03  # no jump
+
+
+def test_the_dark_has_no_colour(net):
+    noise = torch.rand(3, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(6)) * 0.06
+    out = colored_by(Color(net, vivid=1.0), noise.repeat(1, 3, 1, 1))
+    assert float(ab_of(out).norm(dim=1).max()) < 0.04
+
+
+def test_colours_of_one_shot_do_not_come_through_a_cut(net, colors):
+    grey = grey_of(colors)
+    other = torch.rand(1, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(7)).repeat(4, 3, 1, 1)
+    frames = torch.cat((grey[:4], other))
+    hints = Hints((Hint(3, None, ((0.0, 0.0), (96.0, 0.0), (96.0, 64.0), (0.0, 64.0)), (0.9, 0.2, 0.2), region=True),))
+
+    def of_second(model: Color) -> torch.Tensor:
+        luma_means = frames.mean(dim=(1, 2, 3)).numpy()
+        shots = [Shot(0, 4, stats_of(luma_means[:4])), Shot(4, 8, stats_of(luma_means[4:]))]
+        results = restore(stream_of(frames), [model], shots, start=0, stop=8, sizes=[RunSize(8)])
+        return torch.cat([result.frames for result in results])[4:]
+
+    strange = difference(of_second(Color(net, hints=hints)), of_second(Color(net)))
+    red = float(rgb_to_lab(torch.tensor((0.9, 0.2, 0.2)).view(3, 1, 1))[1:].norm())
+    assert strange < 0.4 * red
+
+
 def test_a_reference_is_placed_where_it_belongs_and_is_exact_there(net, colors):
     grey = grey_of(colors)
     model = Color(net, references=(Reference("seen.png", colors[9].numpy()),))
@@ -240,6 +293,30 @@ def test_hints_of_another_film_are_refused(net):
     assert refused(Hint(3, None, ((300.0, 10.0),), (1, 0, 0)), size=(400, 200)) is None
 
 
+def test_a_fingerprint_tells_films_apart(net, tmp_path):
+    luma = np.random.default_rng(5).random(200).astype(np.float32)
+    mine = hint_files.fingerprint(luma)
+    recoded = hint_files.fingerprint(luma + 0.005)
+    point = Hint(3, None, ((10.0, 10.0),), (1, 0, 0))
+    hints = Hints((point,), (200, 100), mine, tmp_path / "hints.json")
+    hints.save(tmp_path / "hints.json")
+    hints = hint_files.read(tmp_path / "hints.json")
+    assert hints.fingerprint == mine
+    assert hints.of_another_film(recoded) is None
+    assert hints.of_another_film("") is None
+    assert "other brightness" in hints.of_another_film(hint_files.fingerprint(luma[::-1].copy()))
+    assert "of 200 frames, not 199" in hints.of_another_film(hint_files.fingerprint(luma[1:]))
+
+    def film(measured: np.ndarray) -> Film:
+        return Film([Shot(0, 90, {"luma": measured[:90]}), Shot(90, 200, {"luma": measured[90:]})], size=(200, 100))
+
+    assert Color(net, hints=hints).refuse(film(luma)) is None
+    refused = Color(net, hints=hints).refuse(film(1 - luma))
+    assert "made for another film" in refused
+    assert "hints.json" in refused
+    assert "is none" in Color(net, hints=Hints((point,), None, "nonsense")).refuse(film(luma))
+
+
 def test_a_tint_can_stay(net, colors):
     tinted = (grey_of(colors)[:2] * torch.tensor([1.0, 0.85, 0.6]).view(1, 3, 1, 1)).clamp(0, 1)
     kept = ab_of(colored_by(Color(net, over="tint"), tinted)).mean((0, 2, 3))
@@ -251,12 +328,35 @@ def test_the_frame_whose_colours_settle_most_comes_first(net, colors):
     painter = Painter(net, torch.device("cpu"))
     greys = [np.ascontiguousarray(grey_of(colors)[n, 0].numpy()) for n in (0, 1, 2)]
     strange = np.random.default_rng(1).random(greys[0].shape, np.float32)
-    places = ranked(painter, {7: strange, 10: greys[0], 11: greys[1], 12: greys[2]})
+    views = {}
+    for n, grey in {7: strange, 10: greys[0], 11: greys[1], 12: greys[2]}.items():
+        look = painter.look(grey)
+        views[n] = View.of(look, painter.fill(grey, look))
+    places = ranked(net, views)
     shares = [place.settles for place in places]
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 1
     assert places[0].unsure.shape == greys[0].shape
     assert len({place.frame for place in places}) == len(places)
+    assert ranked(net, {}) == []
+    drawn = picture(greys[0], np.pad(np.ones((64, 48), np.float32), ((0, 0), (0, 48))))
+    assert drawn.shape == (64, 96, 3)
+    assert (drawn[:, :48, 0] > drawn[:, :48, 2]).all()  # red where it is a guess
+    assert (np.ptp(drawn[:, 48:], axis=-1) == 0).all()
+
+
+def test_the_report_hears_where_colours_would_help(net, colors):
+    grey = grey_of(colors)
+    model = Color(net, hints=Hints((Hint(0, None, ((40.0, 30.0),), (0.8, 0.3, 0.2)),)))
+    whole = Film([Shot(0, 21, stats_of(grey.mean(dim=(1, 2, 3)).numpy()))], stream_of(grey))
+    state = model.open(whole.shots[0])
+    (note,) = model.notes(state)
+    assert "would settle" in note
+    assert state.places[0].frame in (16, 20)  # frame 0 has its colours
+    ((caption, figure),) = model.figures(state)
+    assert f"frame {state.places[0].frame}" in caption
+    assert figure.dtype == np.uint8
+    assert figure.shape[2] == 3
 
 
 # ---- files ----

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from restore_utils.errors import OptionError
+from restore_utils.jobs.job import open_job
 from restore_utils.media.planes import new_frame
 from restore_utils.notebook.painting import Painting, key_frames
 from restore_utils.restorers.color import hints as hint_files
@@ -41,6 +42,30 @@ def test_a_point_is_seen_kept_and_taken_back(film, tmp_path):
         painting.add(1, 400, 3, "red")
     with pytest.raises(OptionError, match="not known"):
         painting.add(1, 4, 3, "readish")
+
+
+def test_the_file_says_which_film_it_is_for_and_a_shot_can_be_looked_at(film, tmp_path):
+    with open_job(film, tmp_path / "job") as job:
+        analysis = job.analysis
+    painting = Painting(film, tmp_path / "hints.json", device="cpu", analysis=analysis)
+    assert painting.spec == "color"
+    painting.add(3, 40.5, 30.5, "#d07050")
+    assert painting.spec == f"color:hints={tmp_path / 'hints.json'}"
+    assert hint_files.read(tmp_path / "hints.json").fingerprint.startswith("4-")
+    painting.picture(3)
+    begin, end = painting.stretch(0.08)
+    times = (np.asarray(analysis.index.pts) - analysis.index.pts[0]) * float(analysis.index.time_base)
+    assert begin <= times[3] < end
+    assert 0 <= begin < end <= times[-1] + 0.05
+    places = painting.best_first([0, 3])
+    assert painting.doubts(places).body.count("<img") == len(places) >= 1
+    other = clips.write(
+        tmp_path / "other.mkv",
+        [new_frame([np.full((64, 96), 60 + 9 * n, np.uint8)], "gray") for n in range(4)],
+        codec="ffv1",
+    )
+    with open_job(other, tmp_path / "other") as job, pytest.raises(OptionError, match="another film"):
+        Painting(other, tmp_path / "hints.json", device="cpu", analysis=job.analysis)
 
 
 def test_a_click_sets_a_point(film, tmp_path):

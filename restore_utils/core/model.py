@@ -271,6 +271,10 @@ class FrameModel(Protocol):
         """What the report is to say of a shot, a line each, of what `open` returned for it."""
         return ()
 
+    def figures(self, state: object) -> Sequence[tuple[str, np.ndarray]]:
+        """What the report is to show of a shot: captions and small pictures, uint8 RGB (H, W, 3)."""
+        return ()
+
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
         """Answer for the frames lo <= n < hi.
 

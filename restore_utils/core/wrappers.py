@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -54,6 +55,9 @@ class _Wrapper(FrameModel):
 
     def notes(self, state: object) -> Sequence[str]:
         return self.model.notes(state)
+
+    def figures(self, state: object) -> Sequence[tuple[str, np.ndarray]]:
+        return self.model.figures(state)
 
 
 class RenderSize(_Wrapper):

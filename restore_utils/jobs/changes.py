@@ -68,6 +68,8 @@ class Changes:
         self.luma = np.zeros((stop - first, 2), np.float32)
         self.notes: dict[int, tuple[str, ...]] = {}
         """What models have to say of the shots that these frames belong to, by the shots' first frames."""
+        self.figures: dict[int, tuple[tuple[str, np.ndarray], ...]] = {}
+        """What they have to show of them, captions and pictures, likewise."""
         self.shown: list[Shown] = []
         self.spots: list[Spot] = []
 
@@ -133,6 +135,11 @@ class Changes:
                 for name in ("before", "after", "mask") if kind == "shown" else ("before", "after"):
                     quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
                     pictures[f"{kind}{k}.{name}"] = cv2.imencode(".jpg", getattr(one, name), quality)[1]
+        captions = []
+        for first, figures in self.figures.items():
+            for caption, figure in figures:
+                pictures[f"figure{len(captions)}"] = cv2.imencode(".jpg", figure, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+                captions.append((first, caption))
         part = part_of(path)
         with part.open("wb") as file:
             np.savez(
@@ -142,6 +149,7 @@ class Changes:
                 touched=self.touched,
                 luma=self.luma,
                 notes=np.array(json.dumps(self.notes)),
+                figures=np.array(json.dumps(captions)),
                 seal=np.array(seal),
                 shown=np.array([(s.n, s.largest) for s in self.shown], np.float64).reshape(-1, 2),
                 spots=np.array([(s.n, s.share) for s in self.spots], np.float64).reshape(-1, 2),
@@ -162,6 +170,8 @@ class Changes:
             def picture(name: str) -> np.ndarray:
                 return cv2.imdecode(data[name], cv2.IMREAD_UNCHANGED)
 
+            for k, (first, caption) in enumerate(json.loads(str(data["figures"])) if "figures" in data else ()):
+                found.figures[first] = (*found.figures.get(first, ()), (caption, picture(f"figure{k}")))
             for k, (n, share) in enumerate(data.get("shown", ())):
                 parts = (picture(f"shown{k}.{name}") for name in ("before", "after", "mask"))
                 found.shown.append(Shown(int(n), float(share), *parts))

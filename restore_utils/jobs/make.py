@@ -49,6 +49,8 @@ class Maker:
                         if shot.first < segment.stop and shot.stop > segment.first:
                             said = self.states.notes.get(shot.first, {})
                             changes.notes[shot.first] = tuple(line for k in sorted(said) for line in said[k])
+                            drawn = self.states.figures.get(shot.first, {})
+                            changes.figures[shot.first] = tuple(figure for k in sorted(drawn) for figure in drawn[k])
                 self.mirror.put(*self._states(), *self.files(segment))
 
     def state(self, number: int, first: int) -> None:

@@ -40,7 +40,7 @@ from restore_utils.media.made import save as remember
 from restore_utils.media.mux import check_output, is_images
 from restore_utils.media.write import Encoding
 from restore_utils.progress import Progress
-from restore_utils.report import ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
+from restore_utils.report import Figure, ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report
 from restore_utils.restorers.options import write_pairs
 from restore_utils.restorers.registry import models as zoo_models
 from restore_utils.scores import Scores, score
@@ -351,6 +351,12 @@ def _report(
     preview_s = max(0.0, (pictures[0].time_s if pictures else done.start_s) - done.start_s - _PREVIEW_SECONDS / 2)
     result = {} if is_images(done.out) else clip_facts(probe(done.out), frames=plan.stop - plan.first)
     notes = {first: lines for one in evidence for first, lines in one.notes.items()}
+    drawn = {first: shown for one in evidence for first, shown in one.figures.items()}
+    figures = [
+        Figure(first, float(_time(job, max(first, plan.first))), *figure)
+        for first in sorted(drawn)
+        for figure in drawn[first]
+    ]
     return Report(
         title=done.out.name,
         source=clip_facts(job.clip, sha256=job.content, frames=len(job.analysis.index)),
@@ -366,6 +372,7 @@ def _report(
         series=series,
         pictures=pictures,
         spots=spots,
+        figures=figures,
         warnings=done.messages,
         scores=scores,
         preview=_preview(done, preview_s),

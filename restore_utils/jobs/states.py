@@ -41,6 +41,8 @@ class States:
         self.folder, self.recipe = folder, recipe
         self.notes: dict[int, dict[int, tuple[str, ...]]] = {}
         """What models had to say of the shots that were opened: by the shot's first frame and the model's number."""
+        self.figures: dict[int, dict[int, tuple[tuple[str, np.ndarray], ...]]] = {}
+        """What they had to show of these, with captions, likewise."""
         self.new: deque[Path] = deque()
         """Files that were written and that nobody has copied yet."""
 
@@ -54,6 +56,8 @@ class States:
         state = self._state(number, model, shot)
         if lines := model.notes(state):
             self.notes.setdefault(shot.first, {})[number] = tuple(lines)
+        if pictures := model.figures(state):
+            self.figures.setdefault(shot.first, {})[number] = tuple(pictures)
         return state
 
     def _state(self, number: int, model: FrameModel, shot: Shot) -> object:

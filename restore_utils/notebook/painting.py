@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from restore_utils.analyse import Analysis
 from restore_utils.core.model import Film, Shot
 from restore_utils.core.precision import choose_device
+from restore_utils.errors import OptionError
 from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
 from restore_utils.restorers import registry
@@ -24,7 +26,8 @@ from restore_utils.restorers.color import hints as hint_files
 from restore_utils.restorers.color.hints import Hint, Hints
 from restore_utils.restorers.color.model import Color
 from restore_utils.restorers.color.painter import Working
-from restore_utils.restorers.color.places import Place, ranked
+from restore_utils.restorers.color.places import Place, View, picture, ranked
+from restore_utils.show import Html, strip
 
 _WIDEST = 960  # pixels of a picture in the notebook
 
@@ -51,23 +54,39 @@ export default { render };
 class Painting:
     """Hints on frames of a film, shown as they come to be."""
 
-    def __init__(self, source: Path, hints: Path, *, model: str = "color", device: str = "auto") -> None:
+    def __init__(
+        self,
+        source: Path,
+        hints: Path,
+        *,
+        model: str = "color",
+        device: str = "auto",
+        analysis: Analysis | None = None,
+    ) -> None:
         """
         Args:
             source: the film.
             hints: the file that is read, if it is there, and written after each change.
             model: `color` with its options, but for hints.
+            analysis: of the film; with it the file says which film it is for, and shots are known.
 
         Raises:
-            OptionError: hints that cannot be read, options that cannot be.
+            OptionError: hints that cannot be read or are another film's, options that cannot be.
         """
         self.clip, self.file = probe(source), Path(hints)
         (built,) = registry.build(model, device=choose_device(device))
         self.color: Color = built
         video = self.clip.video
         self.size = video.width, video.height
+        self.model, self.analysis = model, analysis
         self.hints = hint_files.read(self.file) if self.file.exists() else Hints(size=self.size)
-        self.hints = replace(self.hints.at(*self.size), path=self.file)
+        mine = "" if analysis is None else hint_files.fingerprint(analysis.stats["luma"])
+        if strange := self.hints.of_another_film(mine):
+            raise OptionError(strange)
+        fingerprint = mine or self.hints.fingerprint
+        self.hints = replace(self.hints.at(*self.size), path=self.file, fingerprint=fingerprint)
+        self.shown = 0
+        """The frame that was shown last."""
         self._frames: dict[int, Tensor] = {}
 
     def frame(self, n: int) -> Tensor:
@@ -106,6 +125,7 @@ class Painting:
 
     def picture(self, n: int) -> str:
         """Frame n in colour with its points, as text that a browser shows."""
+        self.shown = n
         rgb = np.ascontiguousarray((self.colored(n).numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8))
         for hint in self.hints.hints:
             if hint.frame == n and not hint.region:
@@ -116,10 +136,44 @@ class Painting:
         _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
         return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
+    @property
+    def spec(self) -> str:
+        """The model with these hints, as settings of a restoration take it."""
+        if not self.hints:
+            return self.model
+        return f"{self.model}{',' if ':' in self.model else ':'}hints={self.file}"
+
+    def stretch(self, seconds: float = 4.0) -> tuple[float, float]:
+        """From and up to which second the shot of the frame that was shown last is worth a look, that frame within.
+
+        Raises:
+            OptionError: the film's shots are not known.
+        """
+        if self.analysis is None:
+            raise OptionError("the shots of the film are not known: give its analysis")
+        first, stop = next(shot for shot in self.analysis.shots if shot[0] <= self.shown < shot[1])
+        pts, base = self.analysis.index.pts, float(self.analysis.index.time_base)
+        times = (np.asarray(pts, float) - pts[0]) * base
+        begin, middle = times[first], times[self.shown]
+        end = times[stop] if stop < len(times) else times[-1] + float(1 / self.clip.video.rate)
+        begin = max(begin, min(middle - seconds / 2, end - seconds))
+        return float(begin), float(min(end, begin + seconds))
+
     def best_first(self, frames: list[int]) -> list[Place]:
         """Those of some frames whose colours would settle most of what is unsure, best first."""
-        working = Working.of(*self.size, self.color.detail)
-        return ranked(self.color.painter, {n: working.grey(self.frame(n).numpy()) for n in frames})
+        painter, views = self.color.painter, {}
+        for n in frames:
+            look = painter.look(self._grey(n))
+            views[n] = View.of(look, painter.fill(self._grey(n), look))
+        return ranked(painter.net, views)
+
+    def doubts(self, places: list[Place]) -> Html:
+        """A strip of frames on which the redder is more of a guess."""
+        pictures = [picture(self._grey(place.frame), place.unsure) for place in places]
+        return strip(pictures, [f"frame {place.frame}: settles {place.settles:.0%}" for place in places])
+
+    def _grey(self, n: int) -> np.ndarray:
+        return Working.of(*self.size, self.color.detail).grey(self.frame(n).numpy())
 
     def widget(self, frames: list[int]):
         """A form: choose one of the frames, pick a colour, click; each click colours the frame again."""

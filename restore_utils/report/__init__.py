@@ -66,6 +66,18 @@ class ShotReport:
 
 
 @dataclass(frozen=True, eq=False)
+class Figure:
+    """What a model has to show of a shot."""
+
+    first: int
+    """Frame with which the shot begins."""
+    time_s: float
+    caption: str
+    picture: np.ndarray
+    """uint8 (H, W, 3), RGB."""
+
+
+@dataclass(frozen=True, eq=False)
 class Series:
     """What was measured for every frame, (N,) each; value i belongs to frame `first` + i."""
 
@@ -98,6 +110,8 @@ class Report:
     """Frames to show, the most telling first. The first `LARGE` get a slider, the others a place on the sheet."""
     spots: Sequence[Picture] = ()
     """Surroundings of single changes, the largest first; the caption says how large. No masks."""
+    figures: Sequence[Figure] = ()
+    """What models have to show of shots, in order of these."""
     warnings: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     scores: Scores | None = None

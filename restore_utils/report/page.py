@@ -23,7 +23,7 @@ from restore_utils.show.html import text
 from restore_utils.show.plots import clock
 
 if TYPE_CHECKING:
-    from restore_utils.report import ModelFacts, Picture, Report, ShotReport
+    from restore_utils.report import Figure, ModelFacts, Picture, Report, ShotReport
 
 LARGE = 5  # pictures with a slider
 SHEET = 96  # pictures on the contact sheet
@@ -211,7 +211,20 @@ def _shots(facts: Report) -> str:
     table = f'<div class="scroll"><table class="num">{head}{"".join(rows)}</table></div>'
     if len(rows) > OPEN_ROWS:
         table = f"<details><summary>All {len(rows)} shots</summary>{table}</details>"
-    return f"<h2>Shot by shot</h2>{table}"
+    return f"<h2>Shot by shot</h2>{table}{_figures(facts.figures)}"
+
+
+def _figures(figures: Sequence[Figure]) -> str:
+    """What models have to show of shots, on one sheet, folded where there are many."""
+    if not figures:
+        return ""
+    step = -(-len(figures) // SHEET)
+    chosen = figures[::step]
+    captions = [f"{clock(figure.time_s, tenths=True)}, {figure.caption}" for figure in chosen]
+    sheet = contact_sheet([figure.picture for figure in chosen], captions, width=300)
+    count = f"{len(chosen)} of {len(figures)}" if step > 1 else f"{len(chosen)}"
+    shown = " open" if len(chosen) <= OPEN_ROWS else ""
+    return f"<details{shown}><summary>{count} pictures of shots</summary>{sheet.body}</details>"
 
 
 def _shot_row(number: int, shot: ShotReport, facts: Report, *, noted: bool) -> str:

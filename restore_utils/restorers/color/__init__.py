@@ -45,7 +45,7 @@ ENTRY = Restorer(
         Option("hints", "", help="a JSON file of points, strokes and regions whose colours you set"),
         Option("reference", "", help="a picture, or a folder of pictures, whose colours are to be taken"),
         Option("saturation", 1.0, low=0.0, high=2.0, help="factor on guessed colours; what you set stays"),
-        Option("vivid", 0.3, low=0.0, high=1.0, help="where nothing is known: 0 cautious, 1 the likeliest colour"),
+        Option("vivid", 0.0, low=0.0, high=1.0, help="where nothing is known: 0 the average, 1 the likeliest colour"),
         Option("engine", "own", choices=("own", *COLORISTS), help="who guesses where nothing is known"),
         Option("detail", 256, low=128, high=512, help="shorter side in pixels at which colours are found"),
         Option(

@@ -16,8 +16,8 @@ SMALLEST = 16
 _OFF = 1.0  # pixels by which forth and back may disagree, and the share of the flow's length that is added
 _OFF_SHARE = 0.05
 _TONE = 14.0  # grey levels of 255 by which the same thing may differ after the light is evened out
-_FORGET = 0.99
-"""Trust left after each frame: what was carried far has been resampled often."""
+_FORGET = 0.01
+"""Trust lost in each frame by what moves a pixel or more: it has been resampled. What stands still keeps its own."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Carried:
         """They as the next frame has them; trust comes along, and is lost where the motion is not sure."""
         planes = np.dstack((self.ab, self.trust))
         moved = warp(planes, step.flow, cv2.INTER_LINEAR)
-        return Carried(moved[..., :2], moved[..., 2] * step.trust * _FORGET)
+        kept = 1 - _FORGET * np.minimum(np.linalg.norm(step.flow, axis=-1), 1)
+        return Carried(moved[..., :2], moved[..., 2] * step.trust * kept)
 
 
 def blended(one: Carried | None, other: Carried | None, share: float) -> Carried:

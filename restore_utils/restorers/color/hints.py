@@ -9,7 +9,8 @@
 
 Positions are pixels of a picture of the stated size, so that one file serves every size of a film; without a size they
 are those of the film itself. Only hue and chroma of a colour count: how bright a thing is, the film says. "grey" and
-every colour without a hue mean: leave it grey.
+every colour without a hue mean: leave it grey. The fingerprint says which film they were made for: how many frames it
+has and how bright these are, which stays the same when it is encoded anew or at another size. It may be left out.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from restore_utils.restorers.color.lab import AB, rgb_to_lab
 RADIUS = 4.0
 """Of a point or a stroke, in pixels of the film, where none is given."""
 _SHOWN = 3  # names that are listed for one that is not known
+_SAMPLES = 32  # frames of a film whose brightness is its fingerprint
+_LEVELS = 5.0  # grey levels of 255 by which these may lie off on average: encoders and scalers change them by 1 or 2
 _KEYS = {"frame", "time", "x", "y", "stroke", "region", "color", "colour", "radius"}
 
 
@@ -116,6 +119,24 @@ class Hints:
                     )
         return replace(self, hints=hints, size=(width, height))
 
+    def of_another_film(self, film: str) -> str | None:
+        """Why they cannot be of the film of that fingerprint, and what to do, in one line; None where they may be.
+
+        Raises:
+            OptionError: their own fingerprint is none.
+        """
+        if not self.fingerprint or not film:
+            return None
+        (frames, levels), (others, other_levels) = (_parsed(f, self.path) for f in (self.fingerprint, film))
+        off = float(np.abs(levels - other_levels).mean()) if len(levels) == len(other_levels) else math.inf
+        if frames == others and off <= _LEVELS:
+            return None
+        size = f"of {frames} frames, not {others}" if frames != others else "of other brightness"
+        return (
+            f"the hints {self.path or ''} were made for another film ({size}): choose the hints of this film, or take "
+            '"fingerprint" out of the file to use them all the same'
+        )
+
     def save(self, path: Path) -> None:
         """Write them as `read` reads them."""
         film: dict[str, Any] = {} if self.size is None else {"width": self.size[0], "height": self.size[1]}
@@ -124,6 +145,23 @@ class Hints:
         part = path.with_name(path.name + ".part")
         part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         part.replace(path)
+
+
+def fingerprint(luma: np.ndarray) -> str:
+    """Of a film, by the mean brightness of all its frames, (N,) in [0, 1]: their number and a few of them."""
+    if not len(luma):
+        return ""
+    chosen = luma[np.linspace(0, len(luma) - 1, _SAMPLES).round().astype(int)]
+    return f"{len(luma)}-" + np.clip(chosen * 255, 0, 255).round().astype(np.uint8).tobytes().hex()
+
+
+def _parsed(text: str, path: Path | None) -> tuple[int, np.ndarray]:
+    """Number of frames and brightness (K,) of a fingerprint."""
+    frames, _, levels = text.partition("-")
+    try:
+        return int(frames), np.frombuffer(bytes.fromhex(levels), np.uint8).astype(np.float32)
+    except ValueError:
+        raise OptionError(f"the fingerprint {text!r} in {path} is none: take it out of the file") from None
 
 
 def read(path: str | Path) -> Hints:

@@ -26,6 +26,7 @@ from restore_utils.restorers.color.lab import lightness
 from restore_utils.restorers.color.library import Library
 from restore_utils.restorers.color.network import ColorNet
 from restore_utils.restorers.color.painter import SHORT, Painter, Working, tensor
+from restore_utils.restorers.color.places import Place, picture, ranked
 from restore_utils.restorers.color.references import Reference
 from restore_utils.restorers.color.shot_colors import STRIDE, Anchor, ShotColors
 
@@ -33,6 +34,8 @@ _COLORS = (
     0.012  # mean distance of chroma from its mean, of 1, above which a film has colours; noise of grey MPEG: 0.004
 )
 _TINT = 0.012  # mean chroma above which it is tinted
+_LOOKED_AT = 5  # frames of a shot among which it is told where colours would help most
+_NAMED = 2  # of these, in the report
 _LAST = 1.0  # seconds that the last frame is held to last, when a hint's time is looked up
 
 
@@ -48,12 +51,17 @@ class _Opened:
     """By frame, at full size."""
     tint: np.ndarray | None = None
     """Added to all colours, (2,)."""
+    places: list[Place] = field(default_factory=list)
+    """Where colours would help most, best first."""
+    figure: np.ndarray | None = None
+    """How sure the colours of the first of these are, uint8 RGB (H, W, 3)."""
 
 
 class Color(FrameModel):
     """Colours a film by seeds and by a network, steadily. See the package."""
 
     stage = "colour"
+    version = "2"
     adds_color = True
     keeps_luma = True
     on_host = True
@@ -69,7 +77,7 @@ class Color(FrameModel):
         hints: Hints | None = None,
         references: tuple[Reference, ...] = (),
         saturation: float = 1.0,
-        vivid: float = 0.3,
+        vivid: float = 0.0,
         detail: int = SHORT,
         engine: Callable[[np.ndarray], np.ndarray] | None = None,
         over: str = "no",
@@ -80,7 +88,7 @@ class Color(FrameModel):
             hints: what a person says about colours.
             references: pictures of known colours.
             saturation: factor on guessed colours; what hints and references say is not changed by it.
-            vivid: 0, the cautious answer of the network where it guesses, to 1, the likeliest colour.
+            vivid: 0, the colour to be expected on average where the network guesses, to 1, the likeliest one.
             detail: shorter side in pixels of the picture on which colours are found.
             engine: another colourist for what no seed says: RGB (3, H, W) to a*, b* (h, w, 2) of any size.
             over: what to do with films that have colours or a tint: "no", they are refused; "yes", these are replaced;
@@ -102,6 +110,8 @@ class Color(FrameModel):
     def refuse(self, film: Film) -> str | None:
         """See FrameModel: hints that are not of this film, and films that have colours already."""
         try:
+            if strange := self.hints.of_another_film(fingerprint_of(film)):
+                return strange
             self._said(film)
         except OptionError as error:
             return str(error)
@@ -133,7 +143,31 @@ class Color(FrameModel):
             shot.stats.get("duplicate"),
         )
         colors.prepare()
-        return _Opened(colors, working, exact, said, self._tint(shot))
+        opened = _Opened(colors, working, exact, said, self._tint(shot))
+        if shot.stop - shot.first > 1:
+            looked = colors.views(_LOOKED_AT)
+            opened.places = ranked(self.painter.net, {n: view for n, (_, view) in looked.items()}, _NAMED)
+            if opened.places:
+                best = opened.places[0]
+                opened.figure = picture(looked[best.frame][0], best.unsure)
+        return opened
+
+    def notes(self, state: _Opened) -> list[str]:
+        """See FrameModel: on which frames points or a reference would help most."""
+        if not state.places:
+            return []
+        first, *others = state.places
+        more = "".join(f", on frame {place.frame} {place.settles:.0%} more" for place in others)
+        return [
+            f"{first.unsure.mean():.0%} of frame {first.frame} is a guess; colours set there would settle "
+            f"{first.settles:.0%} of what is unsure in the shot{more}"
+        ]
+
+    def figures(self, state: _Opened) -> list[tuple[str, np.ndarray]]:
+        """See FrameModel: how sure colours are, on the frame where setting them would help most."""
+        if state.figure is None:
+            return []
+        return [(f"frame {state.places[0].frame}: what is red is a guess", state.figure)]
 
     def _said(self, film: Film) -> dict[int, tuple[Hint, ...]]:
         """Hints by frame, in pixels of the film.
@@ -278,6 +312,12 @@ def _greys(shot: Shot, first: int, stop: int, working: Working) -> Iterator[np.n
     with closing(shot.source(first, stop)) as stream:
         for frame in stream:
             yield working.grey(frame.cpu().numpy())
+
+
+def fingerprint_of(film: Film) -> str:
+    """See `hints.fingerprint`; empty where the film was not measured."""
+    luma = [shot.stats["luma"] for shot in film.shots if "luma" in shot.stats]
+    return hint_files.fingerprint(np.concatenate(luma)) if luma else ""
 
 
 def _frame_at(film: Film, time: float) -> int | None:

@@ -17,6 +17,7 @@ from restore_utils.restorers.color.network import (
     CELL,
     MULTIPLE,
     ColorNet,
+    Fill,
     Look,
     Memory,
     Seeds,
@@ -30,7 +31,11 @@ SHORT = 256
 _LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)
 _TEMPERATURE = 0.4  # of the mean over colours: 1 is the mean, 0 the likeliest one (0.38 in Zhang et al. 2016)
 _DOUBT = 0.10  # expected error, in units of AB, at which a colour is believed by 1 / e
-_UNSURE, _PALEST = 0.09, 0.5  # error beyond which guesses grow paler, and the palest; by eye, on films of 1915 and 1940
+_CAUTIOUS, _EXPECTED = 0.563, 0.588
+"""Shares of the network's cautious answer (a median, paler than things are) and of the mean over its distribution of
+colours (blotchier) in a guess: those that make the squared error least, on a sixth of the training photographs."""
+_OVERVIEW = 0.75
+"""Size, as a share of the working picture's, at which guesses are made: that at which things were seen in training."""
 _SPOT = 6.0  # pixels around a point, in its own radii, into which it is blended
 _TONE = 0.10  # difference of grey across which a point is not blended
 
@@ -95,10 +100,10 @@ def tensor(array: np.ndarray) -> Tensor:
 class Painter:
     """Answers with colours for grey pictures; holds nothing of a film."""
 
-    def __init__(self, net: ColorNet, device: torch.device, vivid: float = 0.3, saturation: float = 1.0) -> None:
+    def __init__(self, net: ColorNet, device: torch.device, vivid: float = 0.0, saturation: float = 1.0) -> None:
         """
         Args:
-            vivid: share of the likeliest colours where nothing is known; the rest is the network's cautious answer.
+            vivid: share of the likeliest colours where nothing is known; the rest are those to be expected on average.
             saturation: factor on what nobody set.
         """
         self.net, self.device, self.vivid, self.saturation = net.to(device).eval(), device, vivid, saturation
@@ -143,11 +148,13 @@ class Painter:
         carried: np.ndarray | None = None,
         trust: np.ndarray | None = None,
         memory: Memory | None = None,
+        guess: np.ndarray | None = None,
     ) -> Paint:
         """Colours of a frame from what is known of them.
 
         Args:
             grey: (H, W), the working picture of which `look` is the network's view.
+            guess: colours for what nothing is known of, (H, W, 2); None: the network's own, see `guess`.
             hints: on this frame, in pixels of the working size.
             carried, trust: colours that motion brought, (H, W, 2) and (H, W).
             memory: frames and points of known colour.
@@ -164,19 +171,42 @@ class Painter:
         known = torch.maximum(brought[:, 2:], points[:, 2:])
         known = torch.maximum(known, F.interpolate(fill.matched[:, 2:], size=known.shape[-2:], mode="bilinear"))
         sure = torch.exp(-fill.spread.exp() / _DOUBT)
-        ab = torch.lerp(fill.ab, self._vivid(fill.logits, fill.ab.shape[-2:]), self.vivid * (1 - known))
-        guessed = self.saturation * (_UNSURE / fill.spread.exp()).clamp(_PALEST, 1)
-        ab = ab * (guessed + (1 - guessed) * known)
+        if guess is None:
+            guessed = self._guessed(fill)
+        else:
+            guessed = F.avg_pool2d(self._tensor(guess.transpose(2, 0, 1))[None], 2)
+        ab = torch.lerp(guessed, fill.ab, known)
         half = cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         planes = torch.cat((ab, sure, known), 1)[0].permute(1, 2, 0).float().cpu().numpy()
         color = enlarged(planes[..., :2], half, grey)
         rest = cv2.resize(planes[..., 2:], (width, height), interpolation=cv2.INTER_LINEAR)
-        return Paint(settled(color, grey, hints), rest[..., 0], rest[..., 1])
+        said = rest[..., 0]
+        for hint in hints:  # what a person says is no guess
+            said = np.maximum(said, hint.drawn(width, height))
+        return Paint(settled(color, grey, hints), said, rest[..., 1])
 
-    def _vivid(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """The annealed mean of the colours' distribution, (B, 2, *size)."""
-        mean = torch.einsum("bkhw,kc->bchw", (logits / _TEMPERATURE).softmax(1), self.net.bins)
-        return F.interpolate(mean, size=size, mode="bilinear", align_corners=False)
+    @torch.inference_mode()
+    def guess(self, grey: np.ndarray) -> np.ndarray:
+        """Colours (H, W, 2) of a working picture (H, W) of which nothing is known."""
+        height, width = grey.shape
+        size = tuple(max(2, round(side * _OVERVIEW / MULTIPLE)) * MULTIPLE for side in (width, height))
+        small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        nothing = self._map((), *size)
+        guessed = self._guessed(self.net.fill(self.look(small), Seeds(nothing, nothing)))
+        half = cv2.resize(small, (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_AREA)
+        return enlarged(guessed[0].permute(1, 2, 0).float().cpu().numpy(), half, grey)
+
+    def _guessed(self, fill: Fill) -> Tensor:
+        """What is to be expected where nothing is known, (B, 2, H / 2, W / 2)."""
+        ab = _CAUTIOUS * fill.ab + _EXPECTED * self._mean(fill, 1.0)
+        if self.vivid:
+            ab = torch.lerp(ab, self._mean(fill, _TEMPERATURE), self.vivid)
+        return ab * self.saturation
+
+    def _mean(self, fill: Fill, temperature: float) -> Tensor:
+        """The annealed mean of the colours' distribution, at the size of the answer."""
+        mean = torch.einsum("bkhw,kc->bchw", (fill.logits / temperature).softmax(1), self.net.bins)
+        return F.interpolate(mean, size=fill.ab.shape[-2:], mode="bilinear", align_corners=False)
 
     def _map(self, hints: Sequence[Hint], width: int, height: int) -> Tensor:
         """(1, 3, height / 2, width / 2), see network.Seeds."""

@@ -21,6 +21,7 @@ from restore_utils.restorers.color.flow import Carried, blended, steps
 from restore_utils.restorers.color.hints import Hint
 from restore_utils.restorers.color.network import Look, Memory, joined
 from restore_utils.restorers.color.painter import Paint, Painter
+from restore_utils.restorers.color.places import View
 
 STRIDE = 16
 """Frames from key to key."""
@@ -118,6 +119,17 @@ class ShotColors:
             )
             self._back[before] = carried
 
+    def views(self, most: int) -> dict[int, tuple[np.ndarray, View]]:
+        """Some frames from all over the shot for which no colours were set: working picture and view, by frame."""
+        free = [n for n in self.places if n not in self.anchors]
+        chosen = sorted({free[round(k)] for k in np.linspace(0, len(free) - 1, min(most, len(free)))})
+        found = {}
+        for n in chosen:
+            (grey,) = self.greys(n, n + 1)
+            look = self.painter.look(grey)
+            found[n] = grey, View.of(look, self._fill(n, grey, look, None))
+        return found
+
     # ---- keys ----
 
     def key(self, n: int) -> Key:
@@ -183,6 +195,7 @@ class ShotColors:
             carried=None if carried is None else carried.ab,
             trust=None if carried is None else carried.trust,
             memory=memory,
+            guess=self.painter.guess(grey),
         )
         if self.guess is None:
             return paint
