@@ -1,19 +1,20 @@
-"""How good colours are: automatic, from the first frame, from both ends, from points; beside grey and flow alone.
+"""How good colours are: automatic, from the first frame, from both ends, from points; beside simpler and older ways.
 
-    python -m benchmarks.color --footage DIR [--clips NAME,...] [--frames 50]
+    python -m benchmarks.color --footage DIR [--clips NAME,...] [--frames 50] [--kinds NAME,...]
+    python -m benchmarks.color --pictures DIR
 
-DIR holds colour clips, which are made grey (their own Y'), coloured again and compared with themselves, at 432 pixels
-of width. PSNR is of RGB, over the frames that no seed gives; warped is the mean change of a*, b* along the motion from
-frame to frame, where forth and back agree: what flickers. Points are put by a person's rule: in the middles of the
-largest regions of one colour, the true mean colour of a 5 x 5 square.
+--footage: a folder of colour clips, which are made grey (their own Y'), coloured again and compared with themselves, at
+432 pixels of width, over the frames that no seed gives. --pictures: a folder of folders of pictures; each is a set with
+a row of its own. dE is CIEDE2000; warped the mean change of a*, b* along the motion from frame to frame, where forth
+and back agree; CDC the drift of the histograms, times 1000. Points are put by a person's rule: in the middles of the
+largest regions of one colour, the true mean colour of a 5 x 5 square. See color_rivals and color_scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -21,30 +22,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import color_rivals as rivals
+from benchmarks.color_scores import cdc, colourfulness, distance, psnr, warped
 from restore_utils.core.model import Shot
 from restore_utils.core.runner import RunSize, restore
 from restore_utils.core.testing import stream_of
 from restore_utils.media.inspect import probe
 from restore_utils.media.read import Reader
 from restore_utils.restorers import registry, weights
-from restore_utils.restorers.color.chroma import ab_of, colored, luma, luma_of
-from restore_utils.restorers.color.flow import Carried, steps
+from restore_utils.restorers.color.chroma import ab_of, luma, luma_of
 from restore_utils.restorers.color.hints import Hint, Hints
 from restore_utils.restorers.color.model import Color, load
-from restore_utils.restorers.color.references import Reference
+from restore_utils.restorers.color.references import SUFFIXES, Reference
 
 WIDTH = 432
+_POINTED = 26  # frames that points on the first one are carried over
+Ways = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+"""RGB and grey frames to coloured ones, by name."""
 
 
 def clip(path: Path, count: int) -> Tensor:
     """The first frames, (N, 3, H, W)."""
-    frames = []
     with Reader(probe(path), first=0, stop=count) as reader:
-        for frame in reader:
-            rgb = frame.rgb().transpose(1, 2, 0)
-            height = round(rgb.shape[0] * WIDTH / rgb.shape[1] / 2) * 2
-            frames.append(cv2.resize(rgb, (WIDTH, height), interpolation=cv2.INTER_AREA).transpose(2, 0, 1))
-    return torch.from_numpy(np.stack(frames)).contiguous()
+        return torch.stack([small(frame.rgb()) for frame in reader])
+
+
+def small(rgb: np.ndarray) -> Tensor:
+    """A picture (3, H, W) at the width at which all are measured."""
+    picture = np.ascontiguousarray(rgb.transpose(1, 2, 0))
+    height = round(picture.shape[0] * WIDTH / picture.shape[1] / 2) * 2
+    return torch.from_numpy(cv2.resize(picture, (WIDTH, height), interpolation=cv2.INTER_AREA)).permute(2, 0, 1)
 
 
 def grey_of(rgb: Tensor) -> Tensor:
@@ -55,46 +62,6 @@ def ran(model: Color, grey: Tensor) -> Tensor:
     shots = [Shot(0, len(grey))]
     results = restore(stream_of(grey), [model], shots, start=0, stop=len(grey), sizes=[RunSize(8)])
     return torch.cat([result.frames for result in results])
-
-
-def laid(ab: Tensor, grey: Tensor) -> Tensor:
-    """RGB of colours (N, 2, H, W) on grey frames."""
-    return colored(grey[:, :1], ab, luma_of(grey.shape[-1], grey.shape[-2]))
-
-
-def by_flow(rgb: Tensor, grey: Tensor) -> Tensor:
-    """The first frame's colours along DIS flow, frame by frame, wherever it leads: the rival without matching."""
-    planes = (grey[:, 0].numpy() * 255).astype(np.uint8)
-    ab = ab_of(rgb[:1])[0].permute(1, 2, 0).numpy()
-    carried, out = Carried(ab, np.ones(ab.shape[:2], np.float32)), [ab]
-    for one, other in pairwise(planes):
-        carried = carried.along(steps(one, other)[0])
-        out.append(carried.ab)
-    return laid(torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2), grey)
-
-
-def psnr(one: Tensor, other: Tensor) -> float:
-    return float((-10 * (one - other).square().mean((1, 2, 3)).clamp(min=1e-9).log10()).mean())
-
-
-def warped(rgb: Tensor, grey: Tensor) -> float:
-    """Mean distance in the a*b* plane from the last frame's colours along the motion, where that is sure."""
-    planes, ab = (grey[:, 0].numpy() * 255).astype(np.uint8), ab_of(rgb).permute(0, 2, 3, 1).numpy()
-    found = []
-    for n in range(1, len(planes)):
-        step = steps(planes[n - 1], planes[n])[0]
-        moved = Carried(ab[n - 1], np.ones(ab.shape[1:3], np.float32)).along(step).ab
-        sure = step.trust > 0.7
-        found.append(float(np.linalg.norm(moved - ab[n], axis=-1)[sure].mean()) * 100 if sure.any() else 0.0)
-    return float(np.mean(found))
-
-
-def colourfulness(rgb: Tensor) -> float:
-    """Hasler and Suesstrunk 2003, mean over frames."""
-    red, green, blue = (rgb * 255).flatten(2).unbind(1)
-    rg, yb = red - green, (red + green) / 2 - blue
-    spread = (rg.var(1) + yb.var(1)).sqrt() + 0.3 * (rg.mean(1) ** 2 + yb.mean(1) ** 2).sqrt()
-    return float(spread.mean())
 
 
 def points(rgb: Tensor, count: int, frame: int = 0) -> Hints:
@@ -120,46 +87,104 @@ def points(rgb: Tensor, count: int, frame: int = 0) -> Hints:
     return Hints(tuple(hints))
 
 
+def ways_with_seeds(painter, points_set: Callable[[Tensor], Hints]) -> Ways:
+    """What is given colours of the first frame, or of both ends, or points on the first."""
+    net = painter.net
+
+    def known(rgb: Tensor, *frames: int) -> tuple[Reference, ...]:
+        return tuple(Reference(str(n), rgb[n].numpy()) for n in frames)
+
+    return {
+        "flow alone, first frame": rivals.by_flow,
+        "matching alone, first frame": lambda rgb, grey: rivals.by_matching(painter, rgb, grey),
+        "first frame": lambda rgb, grey: ran(Color(net, references=known(rgb, 0)), grey),
+        "first and last": lambda rgb, grey: ran(Color(net, references=known(rgb, 0, -1)), grey),
+        "Levin, ten points": lambda rgb, grey: rivals.levin(grey, points_set(rgb).hints),
+        "ten points, still": lambda rgb, grey: ran(Color(net, hints=points_set(rgb)), grey[:1]),
+        "ten points": lambda rgb, grey: ran(Color(net, hints=points_set(rgb)), grey[:_POINTED]),
+    }
+
+
+def ways_without(painter) -> Ways:
+    """What is given nothing."""
+    return {
+        "grey": lambda rgb, grey: grey,
+        "sepia": rivals.sepia,
+        "true tint (oracle)": rivals.true_tint,
+        "frame by frame": lambda rgb, grey: rivals.frame_by_frame(painter, grey),
+        "automatic": lambda rgb, grey: ran(Color(painter.net), grey),
+    }
+
+
+def row(kind: str, out: Tensor, rgb: Tensor, grey: Tensor) -> tuple[float, ...]:
+    """PSNR, that of the last frame, dE, warped, CDC, colourfulness."""
+    n = len(out)
+    seeded = not kind.endswith("still") and kind.startswith(("first", "flow", "matching", "ten"))
+    middle = slice(1 if seeded and n > 1 else 0, n - 1 if kind == "first and last" else n)
+    true = rgb[:n]
+    values = (psnr(out[middle], true[middle]), psnr(out[-1:], true[-1:]), distance(out[middle], true[middle]))
+    return (*values, warped(out, grey[:n]), cdc(out), colourfulness(out))
+
+
+def of_clips(paths: list[Path], frames: int, ways: Ways) -> None:
+    """A row for each clip and way, and their means."""
+    table: dict[str, list[tuple[float, ...]]] = {}
+    print(f"{'':22} {'':28}    PSNR    last      dE  warped     CDC  colour  frames/s")
+    for path in paths:
+        rgb = clip(path, frames)
+        grey = grey_of(rgb)
+        for kind, made in {"truth": lambda rgb, grey: rgb, **ways}.items():
+            start = time.perf_counter()
+            out = made(rgb, grey)
+            rate = len(out) / (time.perf_counter() - start)
+            values = (*row(kind, out, rgb, grey), rate)
+            table.setdefault(kind, []).append(values)
+            print(f"{path.stem:22} {kind:28}", *(f"{value:7.2f}" for value in values), flush=True)
+    for kind, rows in table.items():
+        print(f"{f'mean of {len(paths)} clips':22} {kind:28}", *(f"{value:7.2f}" for value in np.mean(rows, 0)))
+
+
+def of_pictures(folder: Path, ways: Ways) -> None:
+    """A row for each set of pictures and way."""
+    print(f"{'':22} {'':28}    PSNR      dE  colour")
+    for group in sorted(path for path in folder.iterdir() if path.is_dir()):
+        files = [file for file in sorted(group.iterdir()) if file.suffix.lower() in SUFFIXES]
+        table: dict[str, list[tuple[float, ...]]] = {}
+        for file in files:
+            picture = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+            rgb = small(picture.transpose(2, 0, 1).astype(np.float32) / 255)[None]
+            grey = grey_of(rgb)
+            for kind, made in {"truth": lambda rgb, grey: rgb, **ways}.items():
+                out = made(rgb, grey)
+                table.setdefault(kind, []).append((psnr(out, rgb), distance(out, rgb), colourfulness(out)))
+        for kind, rows in table.items():
+            name = f"{group.name} ({len(files)})"
+            print(f"{name:22} {kind:28}", *(f"{value:7.2f}" for value in np.mean(rows, 0)), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--footage", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--footage", type=Path)
+    what.add_argument("--pictures", type=Path)
     parser.add_argument("--clips", default="")
+    parser.add_argument("--kinds", default="", help="ways to measure, parted by semicolons; all by default")
     parser.add_argument("--frames", type=int, default=50)
     args = parser.parse_args()
     entry = next(entry for entry in registry.models() if entry.name == "color")
     device = torch.device("cpu")
-    net = load(weights.fetch(entry.weight_file), device=device, hints="", reference="", engine="own").painter.net
+    painter = load(weights.fetch(entry.weight_file), device=device, hints="", reference="", engine="own").painter
+    ways = {**ways_without(painter), **ways_with_seeds(painter, lambda rgb: points(rgb, 10))}
+    chosen = [kind.strip() for kind in args.kinds.split(";") if kind.strip()]
+    if unknown := set(chosen) - set(ways):
+        parser.error(f"{', '.join(sorted(unknown))}: there are {'; '.join(ways)}")
+    ways = {kind: made for kind, made in ways.items() if not chosen or kind in chosen}
+    if args.pictures:
+        of_pictures(args.pictures, {k: v for k, v in ways.items() if chosen or k in ways_without(painter)})
+        return
     wanted = [name for name in args.clips.split(",") if name]
     paths = [path for path in sorted(args.footage.glob("*.mp4")) if not wanted or path.stem in wanted]
-    kinds: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "grey": lambda rgb, grey: grey,
-        "constant tint": lambda rgb, grey: laid(ab_of(rgb).mean((0, 2, 3), keepdim=True).expand_as(rgb[:, :2]), grey),
-        "automatic": lambda rgb, grey: ran(Color(net), grey),
-        "flow alone, first frame": by_flow,
-        "first frame": lambda rgb, grey: ran(Color(net, references=(Reference("0", rgb[0].numpy()),)), grey),
-        "first and last": lambda rgb, grey: ran(
-            Color(net, references=tuple(Reference(str(n), rgb[n].numpy()) for n in (0, -1))), grey
-        ),
-        "ten points": lambda rgb, grey: ran(Color(net, hints=points(rgb, 10)), grey[:26]),
-    }
-    table: dict[str, list[tuple[float, ...]]] = {}
-    for path in paths:
-        rgb = clip(path, args.frames)
-        grey = grey_of(rgb)
-        for kind, made in kinds.items():
-            start = time.perf_counter()
-            out = made(rgb, grey)
-            took, n = time.perf_counter() - start, len(out)
-            middle = slice(1, n - 1 if kind == "first and last" else n)
-            row = (psnr(out[middle], rgb[:n][middle]), psnr(out[:1], rgb[:1]), psnr(out[-1:], rgb[n - 1 : n]))
-            row += (warped(out, grey[:n]), colourfulness(out), n / took)
-            table.setdefault(kind, []).append(row)
-            print(f"{path.stem:22} {kind:24}", *(f"{value:7.2f}" for value in row), flush=True)
-    print(
-        "\nmean of", len(paths), "clips: PSNR, of the first frame, of the last; warped; colourfulness; frames a second"
-    )
-    for kind, rows in table.items():
-        print(f"{kind:24}", *(f"{value:7.2f}" for value in np.mean(rows, 0)))
+    of_clips(paths, args.frames, ways)
 
 
 if __name__ == "__main__":

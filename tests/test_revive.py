@@ -7,6 +7,8 @@ import torch
 
 from restore_utils.core.model import Film, Shot
 from restore_utils.core.testing import check_model, run, stacked
+from restore_utils.restorers.color.chroma import ab_of
+from restore_utils.restorers.color.hints import Hint, Hints
 from restore_utils.restorers.color.references import Reference
 from restore_utils.restorers.revive.model import Revive
 
@@ -51,6 +53,25 @@ def test_a_reference_gives_its_colours(scene):
     old = faded(scene)
     new = stacked(run(Revive(references=(Reference("kept.png", scene[0].numpy()),)), old))
     assert (new - scene).abs().mean() < 0.25 * (old - scene).abs().mean()
+
+
+def test_hints_bend_the_curves_of_their_shot(scene):
+    old = faded(scene)
+    colourful = (chroma(scene)[0] * (scene[0].mean(0) > 0.25) * (scene[0].mean(0) < 0.75)).flatten().topk(1).indices[0]
+    y, x = int(colourful) // 90, int(colourful) % 90
+    y, x = y // 10 * 10 + 5, x // 10 * 10 + 5
+    asked = tuple(float(v) for v in scene[2, :, y, x])
+    plain = stacked(run(Revive(), old))
+    hinted = stacked(run(Revive(hints=Hints((Hint(2, None, ((x, y),), asked),))), old))
+
+    def off(frames: torch.Tensor) -> float:
+        return float((ab_of(frames[:1])[0, :, y, x] - ab_of(scene[:1])[0, :, y, x]).norm())
+
+    assert off(hinted) < 0.3 * off(plain)
+    assert torch.equal(hinted[0], hinted[5])  # still one curve for the shot
+    assert float(hinted.min()) >= 0
+    refusal = Revive(hints=Hints((Hint(9, None, ((x, y),), asked),))).refuse(Film([Shot(0, 6)], size=(90, 60)))
+    assert "frames 0 to 5" in refusal
 
 
 def test_luma_stays_on_request_and_strength_is_a_share(scene):

@@ -190,7 +190,8 @@ class Painting:
 
         def show(*_: object) -> None:
             picture.set_picture(self.picture(which.value))
-            said.value = f"{len(self.hints)} points, kept in {self.file}"
+            count = len(self.hints)
+            said.value = f"{count} {'point' if count == 1 else 'points'}, kept in {self.file}"
 
         def set_point(*_: object) -> None:
             self.add(which.value, x.value + 0.5, y.value + 0.5, color.value, radius.value)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore_utils.errors import TrainingError
+from restore_utils.errors import OptionError, TrainingError
 from restore_utils.restorers import weights
 from restore_utils.restorers.color.model import network
 from restore_utils.restorers.color.network import ColorNet
@@ -65,6 +65,43 @@ def test_a_run_goes_on_where_it_was(tmp_path, photos):
     (out / "checkpoint.pt").write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="cannot be continued"):
         train([photos], out, minutes=5, steps=3, init=start, side=64)
+
+
+def test_a_critic_ends_the_run_by_choice(photos, tmp_path):
+    """First it learns alone, while the painter rests, then both learn; all of it lies in the checkpoint."""
+    start = tmp_path / "start.safetensors"
+    torch.manual_seed(0)
+    tensors = {k: v for k, v in ColorNet().state_dict().items() if not k.endswith("num_batches_tracked")}
+    weights.save(start, tensors, {"architecture": "color"})
+    pictures, _ = gather([photos])
+    run = Run(tmp_path, torch.device("cpu"), 100, adversary=True)
+    run.begin(start)
+    rare = torch.ones(len(run.net.bins))
+
+    def step(part: float) -> tuple[dict[str, float], bool, bool]:
+        run.elapsed = part * run.duration
+        both = run.net.answer.bias, run.adversary.critic.layers[0].bias
+        assert all(bool(one.isfinite().all()) for one in both)
+        before = [one.detach().clone() for one in both]
+        parts = run.advance(pictures, 6, 64, torch.Generator().manual_seed(7), rare)
+        return parts, *(not torch.equal(one, old) for one, old in zip(both, before, strict=True))
+
+    parts, painter, critic = step(0.5)
+    assert (painter, critic) == (True, False)
+    assert "opinion" not in parts
+    parts, painter, critic = step(0.77)
+    assert (painter, critic) == (False, True)
+    assert 1 < parts["critic"] < 3
+    parts, painter, critic = step(0.9)
+    assert (painter, critic) == (True, True)
+    assert "opinion" in parts
+    run.save()
+    again = Run(tmp_path, torch.device("cpu"), 100, adversary=True)
+    again.begin(start)
+    for one, other in zip(run.adversary.critic.parameters(), again.adversary.critic.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(OptionError, match="plain or nogan"):
+        train([photos], tmp_path, minutes=1, preset="gan")
 
 
 def test_footage_without_colours_is_named(tmp_path):

@@ -3,7 +3,7 @@
 model        the FrameModel: seeds found, colours laid on at full size
 shot_colors  seeds carried to key frames and between them      flow       along the motion, with trust
 hints        points, strokes and regions of a person           references pictures of known colours
-library      what serves the whole film
+on_film      hints on the frames of a film                      library    what serves the whole film
 painter      the network at work on single frames              network    ColorNet    encoder  EfficientNet-Lite0
 chroma       colours on a grey whose luma stays                lab        CIE L*a*b*
 places       where a reference would help most

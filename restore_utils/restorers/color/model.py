@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from restore_utils.core.model import Film, FrameModel, Result, Shot
-from restore_utils.errors import ModelError, OptionError
+from restore_utils.errors import ModelError
 from restore_utils.restorers import weights
 from restore_utils.restorers.color import hints as hint_files
 from restore_utils.restorers.color import references as reference_files
@@ -25,6 +25,7 @@ from restore_utils.restorers.color.hints import Hint, Hints
 from restore_utils.restorers.color.lab import lightness
 from restore_utils.restorers.color.library import Library
 from restore_utils.restorers.color.network import ColorNet
+from restore_utils.restorers.color.on_film import by_frame, refused
 from restore_utils.restorers.color.painter import SHORT, Painter, Working, tensor
 from restore_utils.restorers.color.places import Place, picture, ranked
 from restore_utils.restorers.color.references import Reference
@@ -36,7 +37,6 @@ _COLORS = (
 _TINT = 0.012  # mean chroma above which it is tinted
 _LOOKED_AT = 5  # frames of a shot among which it is told where colours would help most
 _NAMED = 2  # of these, in the report
-_LAST = 1.0  # seconds that the last frame is held to last, when a hint's time is looked up
 
 
 @dataclass
@@ -109,12 +109,8 @@ class Color(FrameModel):
 
     def refuse(self, film: Film) -> str | None:
         """See FrameModel: hints that are not of this film, and films that have colours already."""
-        try:
-            if strange := self.hints.of_another_film(fingerprint_of(film)):
-                return strange
-            self._said(film)
-        except OptionError as error:
-            return str(error)
+        if strange := refused(self.hints, film):
+            return strange
         return None if self.over != "no" else _colored_already(film)
 
     # ---- a shot ----
@@ -123,7 +119,7 @@ class Color(FrameModel):
         """Find the frames whose colours are given, and carry these back to the beginning of the shot."""
         width, height = shot.film.size
         working = Working.of(width, height, self.detail)
-        said = self._said(shot.film)
+        said = by_frame(self.hints, shot.film)
         across, down = working.width / width, working.height / height
         small = {n: tuple(hint.scaled(across, down) for hint in hints) for n, hints in said.items()}
         exact = self._placed(shot, width, height)
@@ -168,24 +164,6 @@ class Color(FrameModel):
         if state.figure is None:
             return []
         return [(f"frame {state.places[0].frame}: what is red is a guess", state.figure)]
-
-    def _said(self, film: Film) -> dict[int, tuple[Hint, ...]]:
-        """Hints by frame, in pixels of the film.
-
-        Raises:
-            OptionError: one lies outside the film.
-        """
-        found: dict[int, list[Hint]] = {}
-        stop = film.shots[-1].stop
-        for number, hint in enumerate(self.hints.at(*film.size).hints):
-            frame = hint.frame if hint.frame is not None else _frame_at(film, hint.time)
-            if frame is None or not film.shots[0].first <= frame < stop:
-                where = f"frame {hint.frame}" if hint.frame is not None else f"{hint.time:g} s"
-                raise OptionError(
-                    f"hint {number + 1} is on {where}, the film has frames 0 to {stop - 1}: are these of another film?"
-                )
-            found.setdefault(frame, []).append(hint)
-        return {n: tuple(group) for n, group in found.items()}
 
     def _tint(self, shot: Shot) -> np.ndarray | None:
         """The one colour of a tinted shot, (2,) in units of AB, where it is to be kept."""
@@ -312,23 +290,6 @@ def _greys(shot: Shot, first: int, stop: int, working: Working) -> Iterator[np.n
     with closing(shot.source(first, stop)) as stream:
         for frame in stream:
             yield working.grey(frame.cpu().numpy())
-
-
-def fingerprint_of(film: Film) -> str:
-    """See `hints.fingerprint`; empty where the film was not measured."""
-    luma = [shot.stats["luma"] for shot in film.shots if "luma" in shot.stats]
-    return hint_files.fingerprint(np.concatenate(luma)) if luma else ""
-
-
-def _frame_at(film: Film, time: float) -> int | None:
-    """The frame that is shown at a time in seconds; None where the film's times are not known, or it ends before."""
-    for shot in film.shots:
-        times = shot.stats.get("time")
-        if times is None:
-            return None
-        if time < times[-1] + 1e-6 or (shot is film.shots[-1] and time < times[-1] + _LAST):
-            return shot.first + max(0, int(np.searchsorted(times, time + 1e-6)) - 1)
-    return None
 
 
 def _colored_already(film: Film) -> str | None:

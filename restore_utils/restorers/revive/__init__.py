@@ -22,6 +22,7 @@ ENTRY = Restorer(
         Option("strength", 1.0, low=0.0, high=1.0, help="share of the fading to take back"),
         Option("saturation", 1.0, low=0.0, high=3.0, help="factor on the colours that come of it"),
         Option("reference", "", help="a picture of the right colours: of this film, or of one like it"),
+        Option("hints", "", help="a JSON file of points, strokes and regions whose colours you know, as for color"),
         Option("keep_luma", False, help="change colours only, and leave brightness and contrast as they are"),
     ),
     task="faded colour film: balance and strength of its dyes",

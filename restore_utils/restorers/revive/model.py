@@ -4,7 +4,9 @@ Dyes of colour film fade by different amounts, cyan first in most stocks of 1950
 that no single matrix undoes, since a dye that lost density lost it in proportion. In every shot of some variety the
 darkest things were black and the lightest white, and what is least coloured was grey: from these three come a black, a
 white and a gamma for each channel. With a reference the channels take its quantiles instead (histogram matching,
-R. Gonzalez and R. Woods). A curve is one for a whole shot, so nothing flickers.
+R. Gonzalez and R. Woods). Where a person says what colours things of a shot have, its curves are bent to give these:
+smoothly, so that what lies between them is bent along (kernel ridge regression). A curve is one for a whole shot, so
+nothing flickers.
 """
 
 from __future__ import annotations
@@ -20,7 +22,11 @@ from torch import Tensor
 
 from restore_utils.core.model import Film, FrameModel, Result, Shot
 from restore_utils.core.wrappers import with_luma_of
+from restore_utils.restorers.color import hints as hint_files
 from restore_utils.restorers.color import references as reference_files
+from restore_utils.restorers.color.chroma import LUMA, colored
+from restore_utils.restorers.color.hints import Hint, Hints
+from restore_utils.restorers.color.on_film import by_frame, refused
 from restore_utils.restorers.color.references import Reference
 
 _LOOKED_AT = 9  # frames of a shot
@@ -33,6 +39,7 @@ _GREYEST = 0.3  # share of pixels that are taken for grey on average
 _GAMMA = (0.55, 1.8)
 _CHROMA = 0.085  # mean distance from grey, in [0, 0.5], of film that has not faded: median of the photographs tried
 _STRONGEST = 2.0
+_BEND, _STIFF = 0.25, 0.02  # width, of the range of tones, over which a hint bends a curve; its ridge
 _STEPS = 257  # of a curve
 
 
@@ -60,6 +67,7 @@ class Revive(FrameModel):
         saturation: float = 1.0,
         references: tuple[Reference, ...] = (),
         keep_luma: bool = False,
+        hints: Hints | None = None,
     ) -> None:
         """
         Args:
@@ -67,17 +75,20 @@ class Revive(FrameModel):
             saturation: factor on the chroma that comes of it.
             references: pictures whose colours are right; each shot takes the one most like it.
             keep_luma: brightness and contrast stay.
+            hints: what colours things have; each serves the shot of its frame.
         """
         self.strength, self.saturation, self.references = strength, saturation, references
-        self.keeps_luma = keep_luma
-        digest = hashlib.sha256()
+        self.keeps_luma, self.hints = keep_luma, hints or Hints()
+        digest = hashlib.sha256(repr((self.hints.hints, self.hints.size)).encode() if self.hints else b"")
         for reference in references:
             digest.update(reference.rgb.tobytes())
-        self.fingerprint = digest.hexdigest()[:16] if references else ""
+        self.fingerprint = digest.hexdigest()[:16] if references or self.hints else ""
 
     def refuse(self, film: Film) -> str | None:
         """See FrameModel."""
-        return "this film has no colours to bring back: use color" if film.grey else None
+        if film.grey:
+            return "this film has no colours to bring back: use color"
+        return refused(self.hints, film)
 
     def open(self, shot: Shot) -> _Curves:
         """Find a shot's curves from frames spread over it."""
@@ -89,6 +100,9 @@ class Revive(FrameModel):
             curves, factor = _balanced(pixels)
         curves = identity + (curves - identity) * self.strength
         factor = (1 + (factor - 1) * self.strength) * self.saturation
+        for n, hints in by_frame(self.hints, shot.film).items():
+            if shot.first <= n < shot.stop:
+                curves = _bent(curves, factor, shot.peek(n).cpu().numpy(), hints)
         return _Curves(torch.from_numpy(curves.astype(np.float32)), float(factor))
 
     def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: _Curves) -> Result:
@@ -110,14 +124,14 @@ class Revive(FrameModel):
         return Result(out, (out - frames).abs().amax(1, keepdim=True))
 
 
-def load(strength: float, saturation: float, reference: str, keep_luma: bool) -> Revive:
+def load(strength: float, saturation: float, reference: str, hints: str, keep_luma: bool) -> Revive:
     """The model of its options.
 
     Raises:
-        OptionError: the reference cannot be used.
+        OptionError: the reference or the hints cannot be used.
     """
     references = reference_files.read(reference) if reference else ()
-    return Revive(strength, saturation, references, keep_luma)
+    return Revive(strength, saturation, references, keep_luma, hint_files.read(hints) if hints else None)
 
 
 def _looked_at(shot: Shot) -> list[np.ndarray]:
@@ -184,6 +198,27 @@ def _matched(pixels: np.ndarray, reference: Reference) -> np.ndarray:
         curve = np.concatenate(([curve[0]], curve[0] + np.cumsum(rise)))
         curves.append(cv2.GaussianBlur(curve[None].astype(np.float32), (0, 0), 6, borderType=cv2.BORDER_REPLICATE)[0])
     return np.clip(np.stack(curves), 0, 1)
+
+
+def _bent(curves: np.ndarray, factor: float, frame: np.ndarray, hints: tuple[Hint, ...]) -> np.ndarray:
+    """Curves (3, _STEPS) that give what hints on a frame (3, H, W) cover the hue and chroma that these ask for."""
+    height, width = frame.shape[1:]
+    own = np.stack([frame[:, hint.drawn(width, height) > 0].mean(1) for hint in hints])
+    steps = np.linspace(0, 1, _STEPS)
+    now = np.stack([np.interp(own[:, k], steps, curves[k]) for k in range(3)], 1)
+    grey = torch.from_numpy((now @ LUMA["601"]).astype(np.float32)).view(-1, 1, 1, 1)
+    ab = torch.from_numpy(np.stack([hint.ab for hint in hints]).astype(np.float32)).view(-1, 2, 1, 1)
+    wanted = grey + (colored(grey, ab, LUMA["601"]) - grey) / max(factor, 1e-3)  # chroma is multiplied afterwards
+    left = wanted[:, :, 0, 0].numpy() - now
+    bent = []
+    for k in range(3):
+
+        def near(x: np.ndarray, at: np.ndarray = own[:, k]) -> np.ndarray:
+            return np.exp(-0.5 * ((x[:, None] - at) / _BEND) ** 2)
+
+        shares = np.linalg.solve(near(own[:, k]) + _STIFF * np.eye(len(own)), left[:, k])
+        bent.append(np.maximum.accumulate(curves[k] + near(steps) @ shares))  # brighter stays brighter
+    return np.clip(np.stack(bent), 0, 1)
 
 
 def _nearest(pixels: np.ndarray, references: tuple[Reference, ...]) -> Reference:

@@ -53,8 +53,7 @@ def losses(net: ColorNet, fill: Fill, lesson: Lesson, weights: Tensor) -> dict[s
     edges = sum(((fill.ab - lesson.ab).diff(dim=dim).square().sum(1) + 1e-6).sqrt().mean() for dim in (-1, -2))
     quarter = F.avg_pool2d(lesson.ab, 2).permute(0, 2, 3, 1).reshape(-1, 2)
     near, which = torch.cdist(quarter, net.bins).topk(4, largest=False)
-    soft = torch.exp(-0.5 * (near / 0.06) ** 2)
-    soft = soft / soft.sum(-1, keepdim=True)
+    soft = (-0.5 * (near / 0.06) ** 2).softmax(-1)
     logs = fill.logits.permute(0, 2, 3, 1).reshape(-1, len(net.bins)).log_softmax(-1)
     choice = -((torch.gather(logs, 1, which) * soft).sum(-1) * weights[which[:, 0]]).mean()
     mixed, ab = fill.lookup

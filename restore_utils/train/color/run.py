@@ -2,7 +2,8 @@
 
 It begins with the weights that ship. Resumable at any moment: everything that the run is lies in OUT/checkpoint.pt,
 written every minute and on Ctrl-C; the same call continues it. OUT/color.safetensors holds the averaged weights so far,
-OUT/history.jsonl what was measured on pictures held back.
+OUT/history.jsonl what was measured on pictures held back. The preset "nogan" ends with a critic, see `critic`: bolder
+colours, which look truer and measure worse.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ import torch
 from torch import Tensor
 
 from restore_utils.core.interrupt import StopAsked
-from restore_utils.errors import TrainingError
+from restore_utils.errors import OptionError, TrainingError
 from restore_utils.restorers import registry, weights
 from restore_utils.restorers.color.model import network
 from restore_utils.restorers.color.network import ColorNet
+from restore_utils.train.color import critic
+from restore_utils.train.color.critic import Adversary
 from restore_utils.train.color.lessons import Pictures, draw
 from restore_utils.train.color.losses import answered, losses, rarity
 from restore_utils.train.color.pictures import gather
 
 log = logging.getLogger("restore_utils")
 
+PRESETS = ("plain", "nogan")
 EVERY = 60.0  # seconds between checkpoints
 BATCH = {"cuda": 64, "cpu": 6}
 SIDE = 192  # pixels of a lesson
@@ -49,6 +53,7 @@ def train(
     steps: int | None = None,
     init: Path | None = None,
     side: int = SIDE,
+    preset: str = "plain",
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Path:
     """Train for so many minutes in all, over however many runs.
@@ -61,18 +66,22 @@ def train(
         steps: end after so many in all, even if there is time left.
         init: weights to begin with (a new run only); None: those that ship.
         side: pixels of a lesson, a multiple of 32.
+        preset: one of PRESETS; "nogan": with a critic in the last quarter.
         progress: told "train", seconds done and seconds in all.
 
     Returns:
         The file of the averaged weights.
 
     Raises:
+        OptionError: an unknown preset.
         TrainingError: no pictures with colours, a checkpoint of another run, or the loss is no longer a number.
     """
+    if preset not in PRESETS:
+        raise OptionError(f"unknown preset {preset}: choose {' or '.join(PRESETS)}")
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     pictures, held = (found.to(device) for found in gather(footage))
-    run = Run(out, torch.device(device), minutes * 60)
+    run = Run(out, torch.device(device), minutes * 60, adversary=preset == "nogan")
     run.begin(init)
     generator = torch.Generator(device).manual_seed(seed + run.step)
     batch = BATCH.get(run.device.type, BATCH["cpu"])
@@ -100,8 +109,9 @@ def train(
 class Run:
     """The networks, the optimiser and the folder of a run."""
 
-    def __init__(self, folder: Path, device: torch.device, duration: float) -> None:
+    def __init__(self, folder: Path, device: torch.device, duration: float, *, adversary: bool = False) -> None:
         self.folder, self.device, self.duration = folder, device, duration
+        self.adversary = Adversary(device, RATE / 2) if adversary else None
         self.step, self.elapsed = 0, 0.0
 
     @property
@@ -132,6 +142,8 @@ class Run:
             self.averaged.load_state_dict(state["averaged"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.elapsed = state["step"], state["elapsed"]
+            if self.adversary and "adversary" in state:
+                self.adversary.load_state_dict(state["adversary"])
         except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
             problem = " ".join(str(error).split())[:120]
             raise TrainingError(f"{self._checkpoint} cannot be continued ({problem}): choose another folder") from None
@@ -150,6 +162,14 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             fill = answered(self.net, lesson)
         parts = losses(self.net, fill, lesson, rare)
+        told: dict[str, float] = {}
+        if self.adversary and part >= critic.ALONE:
+            if part >= critic.TOGETHER:
+                parts["opinion"] = self.adversary.opinion(fill, lesson)
+            told["critic"] = self.adversary.learn(fill, lesson)
+            if part < critic.TOGETHER:  # the painter rests
+                self.step += 1
+                return told
         self.optimizer.zero_grad(set_to_none=True)
         sum(parts.values()).backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -160,12 +180,14 @@ class Run:
             for mine, new in zip(self.averaged.state_dict().values(), self.net.state_dict().values(), strict=True):
                 if mine.is_floating_point():
                     mine.lerp_(new, 1 - keep)
-        return {name: float(value.detach()) for name, value in parts.items()}
+        return {name: float(value.detach()) for name, value in parts.items()} | told
 
     def save(self) -> None:
         """The whole run, and the averaged weights; each whole or not at all."""
         state = {"net": self.net.state_dict(), "averaged": self.averaged.state_dict()}
         state |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "elapsed": self.elapsed}
+        if self.adversary:
+            state["adversary"] = self.adversary.state_dict()
         part = self._checkpoint.with_name(self._checkpoint.name + ".part")
         torch.save(state, part)
         os.replace(part, self._checkpoint)
