@@ -164,12 +164,11 @@ class Run:
         parts = losses(self.net, fill, lesson, rare)
         told: dict[str, float] = {}
         if self.adversary and part >= critic.ALONE:
-            if part >= critic.TOGETHER:
-                parts["opinion"] = self.adversary.opinion(fill, lesson)
             told["critic"] = self.adversary.learn(fill, lesson)
             if part < critic.TOGETHER:  # the painter rests
                 self.step += 1
                 return told
+            parts["opinion"] = self.adversary.opinion(fill, lesson)
         self.optimizer.zero_grad(set_to_none=True)
         sum(parts.values()).backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
