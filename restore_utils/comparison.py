@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from restore_utils.errors import OptionError, OutputError
+from restore_utils.errors import OptionError
+from restore_utils.files.parts import check_free
 from restore_utils.files.scratch import scratch
 from restore_utils.media.clip import Clip, Colour, Video
 from restore_utils.media.inspect import probe
@@ -39,7 +40,7 @@ def compare(
     seconds: Fraction | float | None = None,
     offset: Fraction | float = 0,
     labels: tuple[str, str] = ("before", "after"),
-    force: bool = True,
+    force: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> list[str]:
     """Make a film that shows two films at once, frame by frame at the same times, with the sound of the second.
@@ -54,7 +55,7 @@ def compare(
         seconds: how long it is at most; None for all (10 in a preview).
         offset: seconds in `before` of what `after` shows at 0, where it was restored from a later part only.
         labels: written on the two pictures; empty for none.
-        force: write over what is at OUT.
+        force: write over what is at OUT; else it is refused.
         progress: told how many frames are done, and of how many if that is known.
 
     Returns:
@@ -73,8 +74,7 @@ def compare(
     encoding = Encoding("h264", crf=18, preset="veryfast")
     for clip in clips:
         check_output(out, clip, encoding)
-    if out.exists() and not force:
-        raise OutputError(f"{out} is there already: choose another name, or write over it with --force")
+    check_free(out, force)
     if mode == "preview":
         seconds = min(seconds or PREVIEW_SECONDS, PREVIEW_SECONDS)
     first = clips[1].video.start + _exact(start)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from restore_utils.errors import JobError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.media.read import FrameIndex
 
 VERSION = 3
@@ -79,10 +78,8 @@ class Analysis:
         arrays = {f"stats.{name}": values for name, values in self.stats.items()}
         arrays |= {f"index.{name}": getattr(self.index, name) for name in _INDEX}
         path = Path(path)
-        part = part_of(path)
-        with open(part, "wb") as file:
+        with replacing(path) as part, open(part, "wb") as file:
             np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
-        os.replace(part, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Analysis:

@@ -24,6 +24,7 @@ from restore_utils.damage.fault import FAULTS
 from restore_utils.damage.faults import paint
 from restore_utils.damage.overlay import overlay_frames, softlight
 from restore_utils.errors import OutputError
+from restore_utils.files.parts import check_free
 from restore_utils.files.sample import sample
 from restore_utils.files.scratch import scratch
 from restore_utils.media.clip import Clip, Colour
@@ -53,7 +54,7 @@ def degrade(
     encoding: Encoding | None = None,
     stream: int | None = None,
     device: str = "cpu",
-    force: bool = True,
+    force: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> list[str]:
     """Ruins a clean film in the way film is ruined. Memory does not grow with its length.
@@ -70,7 +71,7 @@ def degrade(
         overlay: a clip of grain or dust that is negated and blended over the film with softlight, in the place of the
             overlay that a recipe makes itself; any size, rate and length.
         encoding: of the result; h264 at its default quality when left out.
-        force: write over what is at OUT.
+        force: write over what is at OUT; else it is refused.
         stream: number of the picture's stream, in a film that holds several.
         progress: called with (frames done, frames in all or None).
 
@@ -85,8 +86,7 @@ def degrade(
     encoding = encoding or Encoding()
     chosen = recipe if isinstance(recipe, recipes.Recipe) else recipes.load(recipe)
     check_output(out, source, encoding)
-    if out.exists() and not force:
-        raise OutputError(f"{out} is there already: choose another name, or write over it with --force")
+    check_free(out, force)
     if overlay is not None:
         if out.exists() and Path(overlay).exists() and out.samefile(overlay):
             raise OutputError(f"{out} is the overlay itself: choose another name for the result")

@@ -141,7 +141,7 @@ def run(folder: Path, seconds: float = SECONDS) -> dict[str, Path]:
     with text_progress() as progress:
         damaged = fetch("", folder, progress=progress, seconds=seconds)
         done = restore_film(damaged, restored, reference=clean, progress=progress)
-        compare(damaged, restored, beside, progress=partial(progress, "compare"))
+        compare(damaged, restored, beside, force=True, progress=partial(progress, "compare"))
         scores = {film.stem: score(clean, film, progress=partial(progress, "score")) for film in (damaged, restored)}
     for name, values in scores.items():
         sys.stdout.write(f"{name:>9}: {values}\n")

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from restore_utils.errors import OutputError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 
 log = logging.getLogger("restore_utils")
 
@@ -102,9 +102,5 @@ class Mirror:
 def _copy(file: Path, place: Path) -> None:
     """Copy a file so that its name stands for the whole of it."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(place)
-    try:
+    with replacing(place) as part:
         shutil.copy2(file, part)
-        part.replace(place)
-    finally:
-        part.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from restore_utils.errors import OutputError
@@ -30,6 +32,34 @@ def part_of(path: Path) -> Path:
     part.unlink(missing_ok=True)
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return part
+
+
+@contextmanager
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """A new file beside `path` to write to; when the block ends it takes the place of `path`, whole or not at all.
+
+    Args:
+        shared: other processes may be writing the same file at the same time; the last one counts.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    part = part_of(path.with_name(f"{path.name}.{os.getpid()}") if shared else path)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Whether a result may be written at a place: nothing stands there, or it is to be written over.
+
+    Raises:
+        OutputError: something stands there.
+    """
+    if path.exists() and not force:
+        raise OutputError(f"{path} is there already: choose another name, or write over it with --force")
 
 
 def check_name(path: Path, ending: str = LONGEST_ENDING) -> None:

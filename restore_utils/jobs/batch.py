@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from restore_utils.errors import OptionError, RestoreError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.jobs.restoration import Restoration, restore_film
 from restore_utils.jobs.settings import settings_for
 from restore_utils.jobs.workers import Count
@@ -194,9 +194,8 @@ def _write(page: Path, outcomes: Sequence[Outcome]) -> None:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{_title(outcomes)}</title>{_STYLE}{summary(outcomes, page.parent)}</html>"
     )
-    part = part_of(page)
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, page)
+    with replacing(page) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _title(outcomes: Sequence[Outcome]) -> str:

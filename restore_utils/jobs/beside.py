@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from restore_utils.errors import OutputError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import check_free, replacing
 from restore_utils.jobs.job import open_job
 from restore_utils.jobs.plan import frame_range
 from restore_utils.jobs.settings import settings_for
@@ -45,8 +45,7 @@ def compare_models(
         raise OutputError(f"{out}: several models are put into a picture, choose .png or .jpg")
     if not out.absolute().parent.is_dir():
         raise OutputError(f"{out.absolute().parent} does not exist: make the folder, or choose another")
-    if out.exists() and not force:
-        raise OutputError(f"{out} is there already: choose another name, or write over it with --force")
+    check_free(out, force)
     chains = [settings_for("film.mkv", model=chain) for chain in models]
     with tempfile.TemporaryDirectory() as folder, open_job(source, Path(folder) / "job", progress) as job:
         first, stop = frame_range(job.analysis, parse_time(at), None)
@@ -59,12 +58,8 @@ def compare_models(
             names.append(" + ".join(settings.models))
             if progress:
                 progress("preview pictures", count, len(chains))
-    part = part_of(out)
-    try:
+    with replacing(out) as part:
         _sheet(pictures, names).save(part, KINDS[out.suffix.lower()], quality=92)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _sheet(pictures: Sequence[np.ndarray], names: Sequence[str]) -> Image.Image:

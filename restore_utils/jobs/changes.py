@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.media.read import Frame
 
 _PICTURE_WIDTH = 960
@@ -140,8 +139,7 @@ class Changes:
             for caption, figure in figures:
                 pictures[f"figure{len(captions)}"] = cv2.imencode(".jpg", figure, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
                 captions.append((first, caption))
-        part = part_of(path)
-        with part.open("wb") as file:
+        with replacing(path) as part, part.open("wb") as file:
             np.savez(
                 file,
                 range=np.array([self.first, self.stop]),
@@ -155,7 +153,6 @@ class Changes:
                 spots=np.array([(s.n, s.share) for s in self.spots], np.float64).reshape(-1, 2),
                 **pictures,
             )
-        os.replace(part, path)
 
     @classmethod
     def load(cls, path: Path) -> Changes:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from restore_utils.errors import OutputError, SourceError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.media import dpx, images
 from restore_utils.media.clip import Clip
 from restore_utils.media.convert import convert
@@ -81,9 +81,8 @@ def write_images(packets: Iterable[tuple[av.Packet, int]], out: Path, codec: str
     """
     if is_still(out):
         for packet, _ in packets:
-            part = part_of(out)
-            part.write_bytes(_file(bytes(packet), codec, clip, clip.images[0] if clip.images else None, 0))
-            os.replace(part, out)
+            with replacing(out) as part:
+                part.write_bytes(_file(bytes(packet), codec, clip, clip.images[0] if clip.images else None, 0))
         return
     folder, pattern = _place(out, codec)
     part, old = (folder.with_name(folder.name + end) for end in (".part", ".old"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from av.stream import Disposition
 from av.subtitles.subtitle import SubtitleSet
 
 from restore_utils.errors import JobError, OutputError
+from restore_utils.files.parts import replacing
 from restore_utils.media.clip import Clip, Track
 from restore_utils.media.clock import Timeline
 from restore_utils.media.container import open_film
@@ -71,9 +71,8 @@ def save(path: Path, made: Sequence[MadeTrack]) -> None:
         replace(track, path=str(Path(track.path).resolve().relative_to(here))) if near else track
         for track, near in zip(made, inside)
     ]
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps([asdict(track) for track in made], ensure_ascii=False, indent=1), encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(json.dumps([asdict(track) for track in made], ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def load(path: Path) -> list[MadeTrack]:

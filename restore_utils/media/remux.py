@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 
 from restore_utils.errors import OutputError
+from restore_utils.files.parts import part_of
 from restore_utils.media import tracks
 from restore_utils.media.clip import Clip
 from restore_utils.media.clock import timeline
@@ -39,11 +40,13 @@ def add_tracks(clip: Clip, out: Path, made: Sequence[MadeTrack]) -> list[str]:
         DiskFullError: no space left.
     """
     check_place(out, clip)
-    muxer, part, messages = muxer_of(out), out.with_name(f"{out.name}.part"), []
+    muxer, messages = muxer_of(out), []
     span = Span(_origin(clip), None, trimmed=False)
+    part = out.with_name(f"{out.name}.part")
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(writing(part))
+            part_of(out)
             source = stack.enter_context(open_film(clip.path))
             picture = source.streams[clip.video.index]
             options = muxer_options(muxer, clip.video.time_base)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from restore_utils.errors import JobError, OptionError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.pairs.survey import hash_file
 from restore_utils.version import __version__
 
@@ -70,9 +69,8 @@ def versions() -> dict[str, str]:
 
 def write_json(path: Path, value: object) -> None:
     """Writes a file as a whole."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path, shared=True) as part:
+        part.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
 def start(folder: Path, settings: Settings, recipe_sha256: str, sources: list[dict]) -> None:
@@ -114,12 +112,10 @@ def read(folder: Path) -> dict:
 
 def write_rows(folder: Path, rows: list[dict]) -> None:
     """Writes the table of items: a line for each, with the hashes of its files."""
-    part = part_of(folder / ROWS)
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with replacing(folder / ROWS) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(part, folder / ROWS)
 
 
 def read_rows(folder: Path) -> list[dict]:

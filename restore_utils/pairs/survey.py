@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from restore_utils.errors import SourceError
+from restore_utils.files.parts import replacing
 
 THUMB = (32, 24)
 BLACK = 12.0  # mean grey level of 255 below which a frame shows nothing
@@ -72,9 +72,8 @@ def survey(path: str | Path, folder: Path) -> Survey:
     found = _look(Path(path), sha256)
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{sha256[:32]}.npz"
-    part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
     facts = {k: getattr(found, k) for k in ("size", "count", "shots", "time_base", "rate")}
-    with part.open("wb") as file:
+    with replacing(kept, shared=True) as part, part.open("wb") as file:
         np.savez_compressed(
             file,
             facts=np.array(json.dumps({"version": _VERSION, **facts})),
@@ -82,7 +81,6 @@ def survey(path: str | Path, folder: Path) -> Survey:
             thumbs=found.thumbs,
             **{f"index_{k}": v for k, v in found.index.items()},
         )
-    os.replace(part, kept)
     return found
 
 

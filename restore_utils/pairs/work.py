@@ -19,7 +19,7 @@ import torch
 
 from restore_utils import damage
 from restore_utils.damage import recipes
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.pairs.choose import Item
 from restore_utils.pairs.manifest import Settings, write_json
 from restore_utils.pairs.survey import Survey, earlier, hash_file
@@ -62,14 +62,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     from restore_utils.media.write import writing
 
-    with writing(path):
-        part = part_of(path)
-        try:
-            part.write_bytes(data)
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+    with writing(path), replacing(path) as part:
+        part.write_bytes(data)
 
 
 def run(task: int, folder: Path, settings: Settings, source: dict, items: list[Item]) -> int:

@@ -8,7 +8,6 @@ escaped, all pictures lie inside the page, and it opens without a network, now a
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from restore_utils.errors import OutputError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.media.clip import Clip
 from restore_utils.report.page import render
 from restore_utils.scores import Scores
@@ -129,14 +128,11 @@ def write_report(path: str | Path, facts: Report) -> Path:
         OutputError: The place cannot be written.
     """
     path = Path(path)
-    page, part = render(facts), None
+    page = render(facts)
     try:
-        part = part_of(path)
-        part.write_text(page, encoding="utf-8")
-        os.replace(part, path)
+        with replacing(path) as part:
+            part.write_text(page, encoding="utf-8")
     except OSError as error:
-        if part:
-            part.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
     return path
 

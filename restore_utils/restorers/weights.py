@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from restore_utils.errors import DiskFullError, ModelError, OutputError
 from restore_utils.files.download import Answer, DownloadError, Progress, Transfer, discard, land
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.files.places import cache, chosen, own_folder
 from restore_utils.restorers.checkpoint import Checkpoint, metadata, read
 
@@ -286,15 +285,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) ->
     Raises:
         DiskFullError, OutputError: when it cannot be written.
     """
-    path, part = Path(path), None
+    path = Path(path)
     try:
-        part = part_of(path)
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(plain, part, metadata={key: str(value) for key, value in about.items()})
-        os.replace(part, path)
+        with replacing(path) as part:
+            save_file(plain, part, metadata={key: str(value) for key, value in about.items()})
     except Exception as error:
-        if part:
-            part.unlink(missing_ok=True)
         if "No space left" in str(error):
             raise DiskFullError(f"no space left for {path}: free some and run again") from error
         raise OutputError(f"cannot write {path}: {error}") from error

@@ -19,6 +19,7 @@ import ffmpeg
 import numpy as np
 
 from restore_utils.errors import OptionError, OutputError
+from restore_utils.files.parts import part_of, replacing
 from restore_utils.media import ffmpeg as program
 from restore_utils.media.container import legible, open_film, url
 from restore_utils.media.write import writing
@@ -128,6 +129,7 @@ def clean(source: Path, track: Track, cleaning: Cleaning, folder: Path, progress
     try:
         with writing(out):
             folder.mkdir(parents=True, exist_ok=True)
+            part_of(out)
             given = tell(listen(source, track.number, rate=rate, layout=track.layout))
             ears = Measure(rate, track.channels)
             _write(part, ears.passing(run(columns(given), stages)), rate, track.layout)
@@ -135,6 +137,7 @@ def clean(source: Path, track: Track, cleaning: Cleaning, folder: Path, progress
             if abs(gain) > 0.1:
                 factor = np.float32(10 ** (gain / 20))
                 again = (block * factor for block in tell(columns(listen(part, rate=rate, layout=track.layout))))
+                part_of(out.with_name(f"{out.name}.level"))
                 _write(louder, again, rate, track.layout)
                 os.replace(louder, part)
                 after = replace(
@@ -144,7 +147,8 @@ def clean(source: Path, track: Track, cleaning: Cleaning, folder: Path, progress
                 )
                 messages.append(f"level: {gain:+.1f} dB")
             done = Cleaned(out, before, after, tuple(messages))
-            told.write_text(json.dumps({"before": asdict(before), "after": asdict(after), "messages": messages}))
+            with replacing(told) as facts:
+                facts.write_text(json.dumps({"before": asdict(before), "after": asdict(after), "messages": messages}))
             os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)

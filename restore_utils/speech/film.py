@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from restore_utils.errors import OptionError, OutputError
+from restore_utils.files.parts import check_free
 from restore_utils.media.mux import check_place, is_film
 from restore_utils.media.remux import add_tracks
 from restore_utils.progress import Progress
@@ -154,8 +155,7 @@ def _with_titles(source: Path, transcript: Transcript, language: str, progress: 
 def _check_free(out: Path, source: Path, force: bool) -> None:
     if out.exists() and source.exists() and out.samefile(source):
         raise OutputError(f"{out} is the source itself: choose another name for the result")
-    if out.exists() and not force:
-        raise OutputError(f"{out} is there already: choose another name, or write over it with --force")
+    check_free(out, force)
 
 
 def align_file(

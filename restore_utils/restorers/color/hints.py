@@ -29,6 +29,7 @@ import torch
 from PIL import ImageColor
 
 from restore_utils.errors import OptionError
+from restore_utils.files.parts import replacing
 from restore_utils.restorers.color.lab import AB, rgb_to_lab
 
 RADIUS = 4.0
@@ -142,9 +143,8 @@ class Hints:
         film: dict[str, Any] = {} if self.size is None else {"width": self.size[0], "height": self.size[1]}
         film |= {"fingerprint": self.fingerprint} if self.fingerprint else {}
         data = {"film": film, "hints": [_written(hint) for hint in self.hints]}
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
+        with replacing(path) as part:
+            part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def fingerprint(luma: np.ndarray) -> str:

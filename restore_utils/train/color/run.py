@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from restore_utils.core.interrupt import StopAsked
 from restore_utils.errors import OptionError, TrainingError
+from restore_utils.files.parts import replacing
 from restore_utils.restorers import registry, weights
 from restore_utils.restorers.color.model import network
 from restore_utils.restorers.color.network import ColorNet
@@ -187,9 +187,8 @@ class Run:
         state |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "elapsed": self.elapsed}
         if self.adversary:
             state["adversary"] = self.adversary.state_dict()
-        part = self._checkpoint.with_name(self._checkpoint.name + ".part")
-        torch.save(state, part)
-        os.replace(part, self._checkpoint)
+        with replacing(self._checkpoint) as part:
+            torch.save(state, part)
         tensors = {
             name: value.half().contiguous().cpu()
             for name, value in self.averaged.state_dict().items()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from restore_utils.errors import run_command
+from restore_utils.files.parts import replacing
 from restore_utils.restorers.film.align import Window
 from restore_utils.restorers.film.model import load
 from restore_utils.restorers.film.spots import Choice, soft_mask
@@ -103,9 +103,8 @@ def calibrate(
         out |= {f"clean {name}": float(false / max(clean, 1)), f"found {name}": float(hit / max(true, 1))}
     with safe_open(weights, "pt") as file:
         says = dict(file.metadata() or {}) | {"calibration": json.dumps([round(scale, 4), round(bias, 4)])}
-    part = weights.with_suffix(".part")
-    save_file(load_file(weights), part, says)
-    os.replace(part, weights)
+    with replacing(weights) as part:
+        save_file(load_file(weights), part, says)
     return out
 
 

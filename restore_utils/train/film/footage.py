@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 
 from restore_utils.errors import TrainingError
+from restore_utils.files.parts import replacing
 
 HEIGHT, WIDTH = 224, 384  # of a window
 CUT = 0.16  # mean step of small grey frames, of 1, above which two frames are taken for two scenes
@@ -72,10 +72,8 @@ def _decoded(path: Path, store: Path) -> Clip | None:
         if frames is None:
             log.info("%s is smaller than a window, or cannot be read: left out", path.name)
             return None
-        part = kept.with_suffix(".part")
-        with part.open("wb") as sink:
+        with replacing(kept) as part, part.open("wb") as sink:
             np.save(sink, frames)
-        os.replace(part, kept)
     frames = np.load(kept, mmap_mode="r")
     smalls = [
         cv2.resize(f[::4, ::4, 1], (96, 64), interpolation=cv2.INTER_AREA).astype(np.float32) / 255 for f in frames

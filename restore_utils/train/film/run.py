@@ -33,6 +33,7 @@ from torch import Tensor
 from restore_utils.core.interrupt import StopAsked
 from restore_utils.core.precision import training_dtype
 from restore_utils.errors import TrainingError, run_command
+from restore_utils.files.parts import replacing
 from restore_utils.restorers.film.network import FilmNet
 from restore_utils.train.film import dirt
 from restore_utils.train.film.footage import Clip, gather
@@ -254,15 +255,13 @@ class _Run:
         state = {"net": self.net.state_dict(), "averaged": self.averaged.state_dict()}
         state |= {"optimiser": self.optimiser.state_dict(), "step": self.step, "elapsed": self.elapsed}
         state |= {"fresh": self.fresh + fresh}
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.checkpoint)
+        with replacing(self.checkpoint) as part:
+            torch.save(state, part)
         says = {"architecture": "film", "dims": json.dumps(self.averaged.dims), "steps": str(self.step)}
         says |= {"minutes": f"{self.elapsed / 60:.1f}", "range": "RGB [0, 1]; see restore_utils.restorers.film.align"}
-        part = self.weights.with_suffix(".part")
         tensors = {k: v.float().cpu().contiguous() for k, v in self.averaged.state_dict().items()}
-        save_file(tensors, part, says | self.note)
-        os.replace(part, self.weights)
+        with replacing(self.weights) as part:
+            save_file(tensors, part, says | self.note)
 
 
 def grow(net: FilmNet, smaller: Mapping[str, Tensor]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 import torchvision
 
+from restore_utils.files.parts import replacing
 from restore_utils.train.unet.measure import Scores
 from restore_utils.version import __version__
 
@@ -37,9 +37,8 @@ class History:
                 if line["at"] <= at:
                     kept.append(line)
         self.lines = kept
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
-        os.replace(part, self.path)
+        with replacing(self.path) as part:
+            part.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
 
     def add(self, **line: Any) -> None:
         line = {k: round(v, 6) if isinstance(v, float) and abs(v) > 1e-3 else v for k, v in line.items()}
@@ -87,9 +86,8 @@ def draw_curves(history: History, path: Path) -> None:
     upper.set_ylabel("loss")
     lower.set_ylabel("PSNR, dB")
     lower.set_xlabel("steps")
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", dpi=100)
-    part.replace(path)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=100)
 
 
 def versions() -> dict[str, str]:
@@ -116,6 +114,5 @@ def write_card(path: Path, facts: Mapping[str, Any], scores: Scores | None, sett
     lines += ["## Stages", "", f"| {' | '.join(stages[0])} |", "|" + " --- |" * len(stages[0])]
     lines += [f"| {' | '.join(str(v) for v in stage.values())} |" for stage in stages]
     lines += ["", "## Settings", "", "```json", json.dumps(settings, indent=1), "```", ""]
-    part = path.with_name(path.name + ".part")
-    part.write_text("\n".join(lines), encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text("\n".join(lines), encoding="utf-8")

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from restore_utils.errors import OptionError, OutputError
+from restore_utils.files.parts import replacing
 from restore_utils.restorers import weights
 from restore_utils.restorers.registry import models
 from restore_utils.train.unet.history import CARD
@@ -43,9 +44,8 @@ def install(file: str | Path, name: str) -> Path:
     place = folder / f"{name}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f"{place.name}.part")
-        shutil.copyfile(file, part)
-        part.replace(place)
+        with replacing(place) as part:
+            shutil.copyfile(file, part)
         if (card := file.with_name(CARD)).exists():
             shutil.copyfile(card, place.with_suffix(".md"))
     except OSError as error:

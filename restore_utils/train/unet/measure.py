@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from restore_utils.files.parts import replacing
 from restore_utils.train.unet.data import Pair, cut_pair, still_view
 from restore_utils.train.unet.losses import detail, luma, ssim
 from restore_utils.train.unet.run import Run
@@ -91,6 +92,5 @@ def pixels(x: Tensor) -> np.ndarray:
 
 def save_png(picture: np.ndarray, path: Path) -> None:
     """Writes a picture as a whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    Image.fromarray(picture).save(part, "png", compress_level=3)
-    part.replace(path)
+    with replacing(path) as part:
+        Image.fromarray(picture).save(part, "png", compress_level=3)

@@ -13,6 +13,7 @@ import torch
 from restore_utils.core.precision import choose_device
 from restore_utils.damage.chance import check_seed
 from restore_utils.errors import OutputError, TrainingError
+from restore_utils.files.parts import replacing
 from restore_utils.train.unet.data import batches, find_pairs
 from restore_utils.train.unet.pretrained import prepare
 from restore_utils.train.unet.run import Run
@@ -105,6 +106,5 @@ def _draw(rates: Sequence[float], losses: Sequence[float], suggested: float, pat
     axes.axvline(suggested, color="tab:orange", label=f"suggested: {suggested:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
     axes.legend(frameon=False)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", dpi=100)
-    part.replace(path)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=100)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from restore_utils.core.precision import training_dtype
 from restore_utils.errors import DiskFullError, OutputError, TrainingError
+from restore_utils.files.parts import replacing
 from restore_utils.restorers import weights
 from restore_utils.restorers.unet.network import Critic, UNet
 from restore_utils.train.unet.losses import judged, standing_out, structural
@@ -284,12 +284,10 @@ class Run:
         }
         state |= {name: getattr(self, name) for name in _PLACE}
         state["optimisers"] = {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
-        part = path.with_name(path.name + ".part")
         try:
-            torch.save(state, part)
-            os.replace(part, path)
+            with replacing(path) as part:
+                torch.save(state, part)
         except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
             if "No space left" in str(error) or "file write failed" in str(error):
                 raise DiskFullError(f"no space left for {path}: free some and run again to resume") from error
             raise OutputError(f"cannot write {path}: {error}") from error

@@ -8,7 +8,6 @@ measured on windows that were held back.
 import json
 import logging
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from restore_utils.core.interrupt import StopAsked
 from restore_utils.errors import TrainingError
+from restore_utils.files.parts import replacing
 from restore_utils.restorers.upscale.network import UpscaleNet
 from restore_utils.train.upscale.losses import losses, measure
 from restore_utils.train.upscale.samples import COUNT, Sample, Windows
@@ -220,9 +220,8 @@ class Run:
         """Write the averaged weights; a crash leaves the old file."""
         says = {"architecture": "upscale", "dims": json.dumps(self.averaged.dims), "steps": str(self.step)}
         says |= {"range": "RGB [0, 1]; frames aligned by restore_utils.restorers.film.align", **note}
-        part = path.with_suffix(".part")
-        save_file({k: v.contiguous() for k, v in self.averaged.state_dict().items()}, part, says)
-        os.replace(part, path)
+        with replacing(path) as part:
+            save_file({k: v.contiguous() for k, v in self.averaged.state_dict().items()}, part, says)
 
 
 class Folder:
@@ -262,7 +261,6 @@ class Folder:
         run = self.run
         state = {"net": run.net.state_dict(), "averaged": run.averaged.state_dict()}
         state |= {"optimiser": run.optimiser.state_dict(), "step": run.step, "elapsed": self.elapsed}
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.checkpoint)
+        with replacing(self.checkpoint) as part:
+            torch.save(state, part)
         run.save(self.weights, {"minutes": f"{self.elapsed / 60:.1f}", **self.note})

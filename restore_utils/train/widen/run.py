@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from restore_utils.core.interrupt import StopAsked
 from restore_utils.errors import TrainingError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.restorers import weights
 from restore_utils.restorers.weights import WeightFile
 from restore_utils.restorers.widen.lessons import SIDE, USUAL, hidden_columns, lesson, losses
@@ -176,9 +175,8 @@ class _Run:
     def save(self) -> None:
         """Write checkpoint and weights; a crash leaves the old ones."""
         state = {name: getattr(self, name).state_dict() for name in ("net", "averaged", "critic", "optimiser", "judge")}
-        part = part_of(self.checkpoint)
-        torch.save(state | {"step": self.step, "elapsed": self.elapsed}, part)
-        os.replace(part, self.checkpoint)
+        with replacing(self.checkpoint) as part:
+            torch.save(state | {"step": self.step, "elapsed": self.elapsed}, part)
         says = {
             "architecture": "widen",
             "dims": json.dumps(self.averaged.dims),
