@@ -1,6 +1,6 @@
 # make demo    restore a damaged clip that is made on the spot, offline
 # make notebook                                 JupyterLab with the notebooks; what they make lies beside them
-# make test    lint, tests, notebooks
+# make test    lint (ruff, mypy on core and media), tests, notebooks
 # make test-browser, make test-colab            a notebook clicked through in a browser; all of them with Colab's packages
 # make test-wheel                               the installed package, in an environment of its own: version, demo
 # make docs                                     reference pages from the docstrings, in build/docs
@@ -55,6 +55,7 @@ docs: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python -m mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix

@@ -1,6 +1,6 @@
 """Kills at random moments, over all commands that make something: is the result that of an undisturbed run?
 
-python -m benchmarks.kill [--kills 60] [--seed 0] [--commands restore degrade compare pairs]
+python -m benchmarks.kill [--kills 60] [--seed 0] [--commands restore degrade compare pairs] [--model old-film]
 
 Also counted: half-written files, folders beside the result, and processes that outlive the killed one.
 """
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -27,11 +29,11 @@ from restore_utils.media.read import Reader
 COMMANDS = ("restore", "degrade", "compare", "pairs")
 
 
-def line(command: str, clip: Path, out: Path) -> list[str]:
+def line(command: str, clip: Path, out: Path, model: str) -> list[str]:
     """The command line that makes OUT of a clip."""
     start = [sys.executable, "-m", "restore_utils", command]
     if command == "restore":
-        pieces = ["--segment-frames", "24", "--codec", "ffv1", "--work", str(out.with_suffix(".job"))]
+        pieces = ["--model", model, "--segment-frames", "24", "--codec", "ffv1", "--work", str(out.with_suffix(".job"))]
         return [*start, str(clip), str(out), *pieces]
     if command == "degrade":
         return [*start, str(clip), str(out), "--recipe", "dust"]
@@ -79,24 +81,24 @@ def take_back(command: str, out: Path, rng: random.Random) -> None:
             file.unlink()
 
 
-def trial(command: str, clip: Path, folder: Path, kills: int, rng: random.Random) -> bool:
+def trial(words: Callable[[Path], list[str]], command: str, folder: Path, kills: int, rng: random.Random) -> bool:
     """Kill a command so many times; prints and returns whether all is as it should be."""
     suffix = "" if command == "pairs" else ".mkv"
     whole, out = folder / f"whole{suffix}", folder / f"killed{suffix}"
     begun = time.monotonic()
-    subprocess.run(line(command, clip, whole), check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(words(whole), check=True, stderr=subprocess.DEVNULL)
     lasts, done, alive = time.monotonic() - begun, 0, 0
     while done < kills:
-        was_at_work, left = killed(line(command, clip, out), rng.uniform(0, lasts))
+        was_at_work, left = killed(words(out), rng.uniform(0, lasts))
         done, alive = done + was_at_work, alive + left
         if not was_at_work:
             take_back(command, out, rng)
-    subprocess.run(line(command, clip, out), check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(words(out), check=True, stderr=subprocess.DEVNULL)
     equal = digest(whole) == digest(out)
     parts = [p.name for p in folder.rglob("*.part*")]
     beside = [p.name for p in folder.iterdir() if p.name.startswith(".")]
-    words = f"{len(parts)} half-written files, {len(beside)} folders left, {alive} processes lived on"
-    print(f"{command}: {done} kills, {'equal' if equal else 'NOT EQUAL'}; {words}", flush=True)
+    told = f"{len(parts)} half-written files, {len(beside)} folders left, {alive} processes lived on"
+    print(f"{command}: {done} kills, {'equal' if equal else 'NOT EQUAL'}; {told}", flush=True)
     return equal and not parts and not beside and not alive
 
 
@@ -105,16 +107,19 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of the clip")
+    parser.add_argument("--model", default="old-film", help="what restores")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     fine = []
     with tempfile.TemporaryDirectory() as name:
         clip = Path(name) / "clip.mp4"
-        make_clip(clip, 4.0)
+        make_clip(clip, arguments.seconds)
         for command in arguments.commands:
             folder = Path(name) / command
             folder.mkdir()
-            fine.append(trial(command, clip, folder, arguments.kills // len(arguments.commands), rng))
+            words = partial(line, command, clip, model=arguments.model)
+            fine.append(trial(words, command, folder, arguments.kills // len(arguments.commands), rng))
     sys.exit(not all(fine))
 
 

@@ -23,8 +23,9 @@ def kept() -> dict:
 @pytest.mark.parametrize("spec", golden.MODELS)
 def test_results_of_models_change_with_their_versions_only(kept, spec):
     (model,) = build(spec)
-    version, dtype = json.loads(str(kept["facts"]))["models"][spec]
+    version, weights, dtype = json.loads(str(kept["facts"]))["models"][spec]
     assert model.version == version, f"{spec} has another version: {AGAIN}"
+    assert model.fingerprint == weights, f"{spec} has other weights: {AGAIN}"
     made, wanted = golden.change(model), kept[f"model {spec}"]
     assert np.count_nonzero(made) > 20, "it changes nothing of this film, which then says nothing about the model"
     off = np.abs(made - wanted)

@@ -121,7 +121,8 @@ class _Windowed(_Scaled):
         self.before = self.after = before + after if ends == "new_info" else max(before, after)
         self.scale, self.multiple_of, self.reach = scale, multiple_of, reach
 
-    def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: Shot) -> Result:
+    def __call__(self, run: Tensor, at: int, lo: int, hi: int, state: object) -> Result:
+        assert isinstance(state, Shot)
         seen = run if self.encode is None else self.encode(run)
         answers = []
         for n in range(lo, hi):

@@ -11,7 +11,7 @@ Inside, a picture is RGB, float32, [0, 1], (3, H, W).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,8 +25,8 @@ from torch import Tensor
 
 from restore_utils.core.resize import resized, resized_stream
 
-Frames = Callable[[int, int], Iterator[Tensor]]
-"""`frames(first, stop)` opens a stream of the frames first <= n < stop, each (3, H, W)."""
+Frames = Callable[[int, int], Generator[Tensor, None, None]]
+"""`frames(first, stop)` opens a stream of the frames first <= n < stop, each (3, H, W); who opens it closes it."""
 
 _PEEKS_KEPT = 8
 
@@ -40,6 +40,10 @@ class Result(NamedTuple):
     """(k, 1, H2, W2), [0, 1]: how far each pixel was changed. Exactly 0 = not touched; None = all may be changed."""
     chroma_mask: Tensor | None = None
     """The same for chroma alone, where it differs: `mask` then tells how far luma was changed. None = as `mask`."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Result:
+        """The frames and each mask that there is, changed alike."""
+        return Result(change(self.frames), *(None if mask is None else change(mask) for mask in self[1:]))
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,8 @@ class Film:
 
     def after(self, model: FrameModel) -> Film:
         """The film that a model makes of this one, by its measurements."""
-        (width, height), shots = self.size, self.shots
+        width, height = self.size
+        shots: Sequence[Shot] = self.shots
         size, place = model.out_size(width, height), model.place(width, height)
         if size != self.size:
             if place is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -27,8 +28,9 @@ def place(network: nn.Module, device: torch.device, precision: str, *, channels_
     dtype = _DTYPES[precision]
     if precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise OptionError("precision=bfloat16: this graphics card has no bfloat16: use float16")
-    layout = torch.channels_last if channels_last else torch.preserve_format
-    network.to(device=device, dtype=dtype, memory_format=layout).eval().requires_grad_(False)
+    network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    if channels_last:
+        network.to(memory_format=torch.channels_last)
     return dtype
 
 
@@ -58,7 +60,7 @@ def choose_device(name: str) -> torch.device:
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
         raise OptionError(f"unknown device {name!r}: choose auto, cpu, cuda or mps")
     device = torch.device(name)
-    there = {
+    there: dict[str, Callable[[], bool]] = {
         "cpu": lambda: True,
         "cuda": lambda: torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 
 from torch import Tensor
@@ -16,7 +16,7 @@ def resized(pictures: Tensor, width: int, height: int) -> Tensor:
     return F.interpolate(pictures, (height, width), mode="bilinear", antialias=True)
 
 
-def resized_stream(frames: Iterator[Tensor], width: int, height: int) -> Iterator[Tensor]:
+def resized_stream(frames: Generator[Tensor, None, None], width: int, height: int) -> Generator[Tensor, None, None]:
     """Frames (3, H, W), each at another size, within [0, 1]; closes the stream that it is given."""
     with closing(frames) as stream:
         for frame in stream:

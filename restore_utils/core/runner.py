@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -38,6 +39,8 @@ class RunSize:
     """Side of a tile in pixels, margins included; None: whole frames."""
 
 
+_Results = Callable[[int, int], Generator[Result, None, None]]
+
 Opened = Callable[[int, FrameModel, Shot], object]
 """`opened(number, model, shot)` gives the state of a shot for a model, the one of that number in its chain."""
 
@@ -56,7 +59,7 @@ def restore(
     device: torch.device | str = "cpu",
     sizes: Sequence[RunSize] | None = None,
     opened: Opened = _open,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Send the frames start <= n < stop through a chain of models; one Result of one frame for each, in order.
 
     The results do not depend on `start` and `stop`: runs begin at fixed places of each shot, and the context that the
@@ -109,10 +112,10 @@ def _chained(
     device: torch.device,
     sizes: Sequence[RunSize] | None,
     opened: Opened,
-) -> Iterator[tuple[Callable[[int, int], Iterator[Result]], list[_Stage]]]:
+) -> Iterator[tuple[_Results, list[_Stage]]]:
     """The source as a stream of results, and a stage for each model."""
 
-    def source(first: int, stop: int) -> Iterator[Result]:
+    def source(first: int, stop: int) -> Generator[Result, None, None]:
         with closing(frames(first, stop)) as stream:
             for frame in stream:
                 yield Result(frame[None], _UNTOUCHED)
@@ -137,7 +140,7 @@ class _Stage:
     def __init__(
         self,
         model: FrameModel,
-        source: Callable[[int, int], Iterator[Result]],
+        source: _Results,
         film: Film,
         size: RunSize,
         device: torch.device,
@@ -150,14 +153,14 @@ class _Stage:
         self.device = torch.device("cpu") if model.on_host else device
         self.film = film.given_by(self._input)
 
-    def _input(self, first: int, stop: int) -> Iterator[Tensor]:
+    def _input(self, first: int, stop: int) -> Generator[Tensor, None, None]:
         with closing(self.source(first, stop)) as results:
             for count, result in enumerate(results, 1):
                 if stop - first > 1:  # a whole shot before its first frame is answered for: that takes long
                     aside(f"{name_of(self.model)} looks ahead", count, stop - first)
                 yield result.frames[0].to(self.device)
 
-    def __call__(self, start: int, stop: int) -> Iterator[Result]:
+    def __call__(self, start: int, stop: int) -> Generator[Result, None, None]:
         cells = self._cells(start, stop)
         if not cells:
             return
@@ -187,7 +190,7 @@ class _Stage:
                     opened, state = shot, self.opens(shot)
                 answer = self._answer(window, at, lo, hi, state)
                 for n in range(max(lo, start), min(hi, stop)):
-                    one = Result(*(part if part is None else part[n - lo : n - lo + 1] for part in answer))
+                    one = answer.map(itemgetter(slice(n - lo, n - lo + 1)))
                     yield self._joined(window.masks(n - at), one, window.size)
                 del answer
 
@@ -264,9 +267,7 @@ class _Stage:
             else:
                 answer = call(padded)
             out_width, out_height = model.out_size(width, height)
-            answer = Result(
-                *(None if p is None else self._limited(p[..., :out_height, :out_width], lo, hi) for p in answer)
-            )
+            answer = answer.map(lambda part: self._limited(part[..., :out_height, :out_width], lo, hi))
         self._check(answer, lo, hi, (out_width, out_height))
         return self._masked(answer, width, height)
 
@@ -306,12 +307,15 @@ class _Stage:
 
 def _in_a_row(pieces: Sequence[Result]) -> Result:
     """Answers for neighbouring frames as one."""
-    frames, masks = [p.frames for p in pieces], [p.mask for p in pieces]
-    chroma_masks = [None] if all(p.chroma_mask is None for p in pieces) else [_of_chroma(p) for p in pieces]
-    return Result(
-        torch.cat(frames),
-        *(None if any(m is None for m in all_) else torch.cat(all_) for all_ in (masks, chroma_masks)),
-    )
+    alike = all(p.chroma_mask is None for p in pieces)
+    chroma = None if alike else _if_all([_of_chroma(p) for p in pieces])
+    return Result(torch.cat([p.frames for p in pieces]), _if_all([p.mask for p in pieces]), chroma)
+
+
+def _if_all(masks: Sequence[Tensor | None]) -> Tensor | None:
+    """Masks one behind the other, if there are all of them."""
+    there = [mask for mask in masks if mask is not None]
+    return torch.cat(there) if len(there) == len(masks) else None
 
 
 def _of_chroma(result: Result) -> Tensor | None:

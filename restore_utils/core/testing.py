@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator
 from itertools import pairwise
 
 import numpy as np
@@ -34,7 +34,7 @@ def film(count: int, width: int, height: int, seed: int = 0) -> Tensor:
 def stream_of(frames: Tensor) -> Frames:
     """A stream over frames (N, 3, H, W) that are in memory."""
 
-    def open_stream(first: int, stop: int) -> Iterator[Tensor]:
+    def open_stream(first: int, stop: int) -> Generator[Tensor, None, None]:
         for n in range(first, stop):
             yield frames[n].clone()
 
@@ -69,8 +69,14 @@ def stats_of(luma: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def run(
-    model: FrameModel, frames: Tensor, cuts: tuple[int, ...] = (), start: int = 0, stop: int | None = None, length=8
-):
+    model: FrameModel,
+    frames: Tensor,
+    cuts: tuple[int, ...] = (),
+    start: int = 0,
+    stop: int | None = None,
+    length: int = 8,
+) -> list[Result]:
+    """What a model makes of frames (N, 3, H, W) that are in memory, one Result for each, in runs of `length`."""
     stop = len(frames) if stop is None else stop
     results = restore(
         stream_of(frames), [model], shots_of(frames, cuts), start=start, stop=stop, sizes=[RunSize(length)]
@@ -118,8 +124,8 @@ def _check_mask(model: FrameModel, width: int, height: int) -> None:
     fits = all(a >= 0 and a + b <= c for a, b, c in zip((left, top), (width, height), model.out_size(width, height)))
     _require(fits and left % 2 == top % 2 == 0, f"the source's picture cannot lie at {left}, {top}")
     for n, result in enumerate(run(model, frames)):
-        here, *masks = (None if p is None else p[0, :, top : top + height, left : left + width] for p in result)
-        luma, chroma = masks[0], masks[0] if masks[1] is None else masks[1]
+        here, luma, chroma = result.map(lambda part: part[0, :, top : top + height, left : left + width])
+        chroma = luma if chroma is None else chroma
         if luma is None or chroma is None:
             continue
         same = (here - frames[n]).abs().amax(0) < 1e-6
@@ -157,7 +163,7 @@ def _check_live_frames(model: FrameModel, width: int, height: int) -> None:
     alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
     most = 0
 
-    def source(first: int, stop: int) -> Iterator[Tensor]:
+    def source(first: int, stop: int) -> Generator[Tensor, None, None]:
         nonlocal most
         for n in range(first, stop):
             frame = frames[n].clone()

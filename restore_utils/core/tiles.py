@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def tiled(call: Callable[[Tensor], Result], run: Tensor, *, tile: int, reach: in
     height, width = run.shape[-2:]
     margin = _margin(reach, multiple_of)
     core = max(multiple_of, (tile - 2 * margin) // multiple_of * multiple_of)
-    sums: list[Tensor | None] | None = None
+    sums: Result | None = None
     for top, bottom in _spans(height, core):
         for left, right in _spans(width, core):
             y0, y1 = max(0, top - margin), min(height, bottom + margin)
@@ -45,14 +46,19 @@ def tiled(call: Callable[[Tensor], Result], run: Tensor, *, tile: int, reach: in
             weight = down[:, None] * across
             if sums is None:
                 size = (height * scale, width * scale)
-                sums = [None if part is None else part.new_zeros(*part.shape[:2], *size) for part in parts]
+                sums = parts.map(partial(_zeros_like, size=size))
                 total = parts.frames.new_zeros(size)
             box = (..., slice(y0 * scale, y1 * scale), slice(x0 * scale, x1 * scale))
             total[box] += weight
             for whole, part in zip(sums, parts, strict=True):
-                if whole is not None:
+                if whole is not None and part is not None:
                     whole[box] += part * weight
-    return Result(*(None if whole is None else whole / total for whole in sums))
+    assert sums is not None, "a picture has pixels"
+    return sums.map(lambda whole: whole / total)
+
+
+def _zeros_like(part: Tensor, size: tuple[int, int]) -> Tensor:
+    return part.new_zeros(*part.shape[:2], *size)
 
 
 def _margin(reach: int, multiple_of: int) -> int:

@@ -36,8 +36,9 @@ class _Wrapper(FrameModel):
         self.multiple_of, self.reach = model.multiple_of, model.reach
         self.adds_color, self.keeps_luma = model.adds_color, model.keeps_luma
         self.sees_film = model.sees_film
-        if hasattr(model, "save_state"):
-            self.save_state, self.load_state = model.save_state, model.load_state
+        for name in ("save_state", "load_state"):
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
 
     @property
     def pixel_aspect(self) -> Fraction:

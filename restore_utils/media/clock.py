@@ -133,7 +133,7 @@ class _Stream:
             if new <= min(old) and new <= _LEAP:
                 self._next, self._length = time + duration, self._length + duration
                 if self._length >= _SURE:
-                    self._confirm()
+                    self._confirm(self._suspect)
                 return
             if min(old) <= _LEAP:
                 self._suspect, self._due = None, time + duration
@@ -144,10 +144,10 @@ class _Stream:
     def finish(self) -> None:
         """The file is at its end: a clock that went back and did not return is another one."""
         if self._suspect is not None:
-            self._confirm()
+            self._confirm(self._suspect)
 
-    def _confirm(self) -> None:
-        self.breaks.append(self._suspect)
+    def _confirm(self, found: _Break) -> None:
+        self.breaks.append(found)
         self._due, self._suspect = self._next, None
 
 
@@ -168,8 +168,8 @@ def _survey(path: Path, picture: int) -> tuple[dict[int, _Stream], dict[int, lis
             stamp = packet.pts if packet.dts is None else packet.dts
             time = None if stamp is None else stamp * packet.time_base
             dense[packet.stream.index].add(time, (packet.duration or 0) * packet.time_base, at)
-    for stream in dense.values():
-        stream.finish()
+    for clock in dense.values():
+        clock.finish()
     return dense, sparse
 
 

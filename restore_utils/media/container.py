@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -31,7 +32,7 @@ _OPTIONS = {
     "max_pixels": str(MAX_PIXELS),
 }
 # From version 19 on PyAV opens all files and keeps bytes that are no UTF-8 as surrogates; see `legible`.
-_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def check_file(path: Path) -> None:
@@ -82,6 +83,11 @@ def open_film(path: Path, *, sound: bool = False) -> av.container.InputContainer
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"{path} {_reason(path, error, sound)}") from None
     return container
+
+
+def video_stream(container: av.container.InputContainer, index: int) -> av.VideoStream:
+    """The picture that has this number among all streams of a film."""
+    return next(stream for stream in container.streams.video if stream.index == index)
 
 
 def _reason(path: Path, error: Exception, sound: bool) -> str:

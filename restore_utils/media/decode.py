@@ -15,7 +15,7 @@ from restore_utils.media import images
 from restore_utils.media.clip import Clip
 from restore_utils.media.clock import Mover, timeline
 from restore_utils.media.colour import from_rgb, to_rgb
-from restore_utils.media.container import open_film
+from restore_utils.media.container import open_film, video_stream
 from restore_utils.media.inspect import inside, left_out, packets, resolve_colour
 from restore_utils.media.planes import Planar, layout, planar_format
 
@@ -61,7 +61,7 @@ class FilmDecoder(AbstractContextManager):
         self._clip = clip
         self._container = open_film(clip.path)
         try:
-            self._stream = self._container.streams[clip.video.index]
+            self._stream = video_stream(self._container, clip.video.index)
             self._stream.thread_type = "AUTO"
         except BaseException:
             self._container.close()
@@ -141,14 +141,17 @@ class FilmDecoder(AbstractContextManager):
         """What a frame says of itself that the first does not: the result can say one thing only."""
         had = inside(frame)
         tags = frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc
-        facts = {"shape of pixels": self._stream.codec_context.sample_aspect_ratio, "colour tags": tags}
-        if self._first is None:
-            self._first = had, facts
-        news = [f"have what the first has not; {left_out(what)}" for what in had - self._first[0]]
+        facts: dict[str, object] = {
+            "shape of pixels": self._stream.codec_context.sample_aspect_ratio,
+            "colour tags": tags,
+        }
+        self._first = self._first or (had, facts)
+        first_had, first_facts = self._first
+        news = [f"have what the first has not; {left_out(what)}" for what in had - first_had]
         news += [
             f"differ from the first in {what}; the result says of all what the first does"
             for what, said in facts.items()
-            if said != self._first[1][what] and said is not None
+            if said != first_facts[what] and said is not None
         ]
         for what in news:
             self._found[what] = self._found.get(what, 0) + 1
@@ -160,7 +163,7 @@ class FilmDecoder(AbstractContextManager):
         own = packet.pts, packet.dts
         self._mover(packet)
         for moved, stamp in zip((packet.dts, packet.pts), reversed(own)):
-            if moved is not None:
+            if moved is not None and stamp is not None:
                 self._stamps[moved] = stamp
         while len(self._stamps) > _MAX_MOVED:
             del self._stamps[next(iter(self._stamps))]

@@ -51,13 +51,13 @@ class Deinterlacer:
         fed.pts, fed.time_base = self._count, _BASE
         self._count += 1
         self._graph.vpush(fed)
-        yield from self._pull()
+        yield from self._pull(self._graph)
 
     def finish(self) -> Iterator[tuple[av.VideoFrame, Any]]:
         """Give what is left."""
         if self._graph is not None:
             self._graph.vpush(None)
-            yield from self._pull()
+            yield from self._pull(self._graph)
             self._graph = None
 
     def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
@@ -68,10 +68,10 @@ class Deinterlacer:
         graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
         return graph
 
-    def _pull(self) -> Iterator[tuple[av.VideoFrame, Any]]:
+    def _pull(self, graph: av.filter.Graph) -> Iterator[tuple[av.VideoFrame, Any]]:
         while True:
             try:
-                done = self._graph.vpull()
+                done = graph.vpull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             source, label = self._waiting.popleft()

@@ -17,7 +17,7 @@ LENGTH = 2048
 _BIG, _LITTLE = b"SDPX", b"XPDS"
 _NONE = 0xFFFFFFFF
 # Numbers of the header by their size in bytes; everything else is text or single bytes.
-_LONGS = (0, 4, 16, 20, 24, 28, 32, 660, 772, 776)
+_LONGS: tuple[int, ...] = (0, 4, 16, 20, 24, 28, 32, 660, 772, 776)
 _LONGS += tuple(780 + 72 * n + at for n in range(8) for at in (0, 4, 8, 12, 16, 28, 32, 36))
 _LONGS += (1408, 1412, 1416, 1420, 1424, 1428, 1628, 1632, 1712, 1716, 1720, 1724, 1728, 1920, 1924)
 _LONGS += tuple(range(1932, 1972, 4))

@@ -95,7 +95,7 @@ def write_images(packets: Iterable[tuple[av.Packet, int]], out: Path, codec: str
             if named and source:
                 name = source.stem + Path(pattern).suffix
             else:
-                name = _NUMBER.sub(lambda m, n=number: f"{n:0{m[1] or 1}d}", pattern)
+                name = _numbered(pattern, number)
             (part / name).write_bytes(_file(bytes(packet), codec, clip, source, number - _FIRST))
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -106,10 +106,14 @@ def write_images(packets: Iterable[tuple[av.Packet, int]], out: Path, codec: str
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _numbered(pattern: str, number: int) -> str:
+    return _NUMBER.sub(lambda found: f"{number:0{found[1] or 1}d}", pattern)
+
+
 def _file(packet: bytes, codec: str, clip: Clip, source: Path | None, number: int) -> bytes:
     """What is written of an encoded picture."""
     alike = source is not None and source.suffix.lower() in IMAGE_CODECS[codec] and not clip.pages
-    if alike and _is_untouched(packet, codec, clip, source):
+    if source is not None and alike and _is_untouched(packet, codec, clip, source):
         return source.read_bytes()
     if codec != "dpx":
         return packet
@@ -127,8 +131,7 @@ def _is_untouched(packet: bytes, codec: str, clip: Clip, source: Path) -> bool:
     size = own.width, own.height
     pixel_format, _ = pixel_format_for(encoding, clip, *size)
     expected = convert(own, pixel_format, clip.video.colour, colour_for(encoding, clip, pixel_format, *size))
-    context = av.CodecContext.create(CODECS[codec].encoder, "r")
-    (frame,) = context.decode(av.Packet(packet)) or context.decode(None)
+    (frame,) = images.decoded(packet, CODECS[codec].encoder)
     made = planar(frame)
     if (made.width, made.height, made.format.name) != (*size, expected.format.name):
         return False

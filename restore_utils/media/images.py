@@ -99,7 +99,7 @@ def _tiff(path: Path) -> Facts:
     across, down = first.get(_ACROSS), first.get(_DOWN)
     alike = takewhile(lambda page: all(page.get(tag) == first.get(tag) for tag in (_WIDTH, _LENGTH)), pages)
     return Facts(
-        orientation=_TURNED.get(first.get(_ORIENTATION), Orientation()),
+        orientation=_TURNED.get(first.get(_ORIENTATION, 1), Orientation()),
         aspect=_shape(Fraction(down) / Fraction(across)) if across and down else Fraction(1),
         pages=sum(1 for _ in alike),
         said="is CMYK and is read as RGB" if first.get(_PHOTOMETRIC) == _CMYK else "",
@@ -129,7 +129,7 @@ def _at_page(path: Path, page: int) -> bytes:
 
 def _png_or_jpeg(path: Path) -> Facts:
     with Image.open(path) as image:
-        orientation = _TURNED.get(image.getexif().get(_ORIENTATION), Orientation())
+        orientation = _TURNED.get(image.getexif().get(_ORIENTATION, 1), Orientation())
         if image.format == "PNG":
             return Facts(orientation, _shape(_png_aspect(path)))
         across, down = image.info.get("jfif_density", (1, 1))
@@ -185,7 +185,10 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def _by_pattern(path: Path) -> list[Path]:
-    before, after = path.name[: _PATTERN.search(path.name).start()], path.name[_PATTERN.search(path.name).end() :]
+    number = _PATTERN.search(path.name)
+    if number is None:
+        return []
+    before, after = path.name[: number.start()], path.name[number.end() :]
     wanted = re.compile(re.escape(before) + r"\d+" + re.escape(after))
     if path.suffix.lower() not in KINDS:
         return []
@@ -228,13 +231,19 @@ def decode(path: Path, page: int = 0) -> av.VideoFrame:
     if path.stat().st_size > _MAX_BYTES:
         raise SourceError(f"{path} is too large for an image; at most 2 GB can be read")
     kind = KINDS[path.suffix.lower()]
-    context = av.CodecContext.create(_DECODERS.get(kind, kind), "r")
-    context.options = {"max_pixels": str(MAX_PIXELS)}
     try:
         data = _at_page(path, page) if page > 1 else path.read_bytes()
-        frames = context.decode(av.Packet(data)) or context.decode(None)
+        frames = decoded(data, _DECODERS.get(kind, kind))
     except (av.error.FFmpegError, OSError, ValueError, IndexError):
         frames = []
     if not frames:
         raise SourceError(f"{path} is not an image that can be decoded; replace or remove it")
     return frames[0]
+
+
+def decoded(data: bytes, codec: str) -> list[av.VideoFrame]:
+    """What FFmpeg's decoder of that name makes of one encoded picture: one frame, or none."""
+    context = av.CodecContext.create(codec, "r")
+    assert isinstance(context, av.VideoCodecContext)
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    return context.decode(av.Packet(data)) or context.decode(None)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.buffer import Buffer
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -184,13 +186,13 @@ def _rate(stream: av.VideoStream, first: av.VideoFrame, frames: Iterator[av.Vide
     Only where the claims are at odds, or one is unlikely, are more frames decoded: DV's clock of 60,000 ticks is told
     as its rate, and of two fields in packets of their own each counts as a frame.
     """
-    claims = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    said = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     if stream.container.format.name in _BARE:
-        claims.insert(0, stream.codec_context.framerate)
-    claims = [Fraction(claim) for claim in claims if claim]  # PyAV has a class of its own from version 19 on
+        said.insert(0, stream.codec_context.framerate)
+    claims = [Fraction(claim) for claim in said if claim]  # PyAV has a class of its own from version 19 on
     if not claims:
         return Fraction(25)
-    if max(claims) <= min(_HIGH_RATE, _AT_ODDS * min(claims)):
+    if max(claims) <= min(Fraction(_HIGH_RATE), _AT_ODDS * min(claims)):
         return claims[0]
     times = sorted(frame.pts for frame in (first, *islice(frames, _LOOKED_AT)) if frame.pts is not None)
     apart = np.diff(np.unique(times)) if len(times) >= _LEAST_TIMES else np.array([])
@@ -204,7 +206,7 @@ def _rate(stream: av.VideoStream, first: av.VideoFrame, frames: Iterator[av.Vide
     return min(_RATES, key=lambda known: abs(known - measured)) if measured < max(_RATES) else Fraction(round(measured))
 
 
-def packets(container: av.container.InputContainer, *streams: av.VideoStream) -> Iterator[av.Packet]:
+def packets(container: av.container.InputContainer, *streams: av.stream.Stream) -> Iterator[av.Packet]:
     """The packets of streams, and at the end the one that flushes the decoder, past errors in the container."""
     failures = 0
     while failures < _MAX_FAILURES:
@@ -294,9 +296,9 @@ def left_out(what: str) -> str:
     return f"{what} inside the picture's stream cannot be kept: left out"
 
 
-def _side_data(frame: av.VideoFrame) -> dict[SideData, av.sidedata.sidedata.SideData] | None:
+def _side_data(frame: av.VideoFrame) -> dict[SideData, Buffer] | None:
     try:
-        found = frame.side_data
+        found: Any = frame.side_data  # of which PyAV says that it holds motion vectors alone
         return {item.type: item for item in (found[n] for n in range(len(found)))}  # iterating it varies with PyAV
     except ValueError:  # PyAV gives up on frames with side data that it has no name for
         return None
@@ -356,28 +358,28 @@ def chroma_siting(frame: av.VideoFrame, form: Layout, codec: str, centre: bool =
     at = 8  # of luma; a ramp that grows by 8 of 255 with each chroma sample, so by 4 with each luma sample
     places = (arrays(full)[1][at, at], arrays(full)[2][at, at])
     x, y = (round(2 * (at - (float(value) / 257 - 16) / 4)) / 2 for value in places)
-    full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
-    said = (x, y) in LOCATIONS and ((x, y) != (0.5, 0.5) or full or centre or codec in _SAY_CENTRE)
+    is_full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
+    said = (x, y) in LOCATIONS and ((x, y) != (0.5, 0.5) or is_full or centre or codec in _SAY_CENTRE)
     return (x, y) if said else (0.0, 0.5)
 
 
 def _track(stream: av.stream.Stream) -> Track:
     context = getattr(stream, "codec_context", None)
     metadata = legible(stream.metadata)
-    known = stream.start_time is not None and stream.time_base
+    start, base = stream.start_time, stream.time_base
     return Track(
         index=stream.index,
         kind=stream.type if stream.type in ("audio", "subtitle", "attachment", "video") else "data",
         codec=context.name if context is not None else "none",
         language=metadata.get("language"),
         title=metadata.get("title"),
-        start=Fraction(stream.start_time * stream.time_base) if known else None,
+        start=Fraction(start * base) if start is not None and base else None,
         disposition=int(stream.disposition),
         metadata=metadata,
     )
 
 
-def _chapter(entry: dict) -> Chapter:
+def _chapter(entry: Mapping[str, Any]) -> Chapter:
     base, metadata = entry["time_base"] or Fraction(1, av.time_base), legible(entry["metadata"])
     return Chapter(entry["start"] * base, entry["end"] * base, metadata.get("title", ""), metadata)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 from av.stream import Disposition
+from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import SubtitleSet
 
 from restore_utils.errors import JobError, OutputError
@@ -18,7 +19,7 @@ from restore_utils.files.parts import replacing
 from restore_utils.media.clip import Clip, Track
 from restore_utils.media.clock import Timeline
 from restore_utils.media.container import open_film
-from restore_utils.media.tracks import TEXT_CODEC, Timed, carrier_of, flow
+from restore_utils.media.tracks import Timed, add_text, carrier_of, flow
 from restore_utils.media.transfer import Span
 
 _MS = Fraction(1, 1000)
@@ -114,7 +115,7 @@ def put_in(
         if track.kind == "audio":
             flows += _sound(container, track, clip, span, muxer, stack, messages)
         elif track.captions:
-            stream = container.add_stream(TEXT_CODEC[muxer])
+            stream = add_text(container, muxer)
             stream.codec_context.subtitle_header = _STYLE
             _tag(stream, track)
             flows.append(_captions(stream, track.captions, span))
@@ -137,7 +138,7 @@ def _tag(stream: av.stream.Stream, track: MadeTrack) -> None:
     stream.disposition = Disposition.default if track.default else Disposition(0)
 
 
-def _captions(stream: av.stream.Stream, captions: Sequence[Caption], span: Span) -> Iterator[Timed]:
+def _captions(stream: SubtitleStream, captions: Sequence[Caption], span: Span) -> Iterator[Timed]:
     for number, caption in enumerate(captions):
         start, stop = (Fraction(time).limit_denominator(10**6) for time in (caption.start, caption.stop))
         if span.stop is not None:

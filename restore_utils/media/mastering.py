@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import av
 import numpy as np
+from av.buffer import Buffer
 from av.sidedata.sidedata import Type
 
 _OPTIONS = {
@@ -27,14 +27,14 @@ class Mastering:
     """Brightest pixel and brightest mean of a frame, cd/m2."""
 
     @classmethod
-    def of(cls, side_data: Mapping[Type, av.sidedata.sidedata.SideData]) -> Mastering | None:
+    def of(cls, side_data: Mapping[Type, Buffer]) -> Mastering | None:
         """From the side data of a decoded frame; None where it has none."""
         display = light = None
         if Type.MASTERING_DISPLAY_METADATA in side_data:
             display = _display(np.frombuffer(bytes(side_data[Type.MASTERING_DISPLAY_METADATA]), np.int32))
         if Type.CONTENT_LIGHT_LEVEL in side_data:
-            light = tuple(map(int, np.frombuffer(bytes(side_data[Type.CONTENT_LIGHT_LEVEL]), np.uint32)[:2]))
-            light = light if max(light) <= _BRIGHTEST else None
+            pixel, mean = np.frombuffer(bytes(side_data[Type.CONTENT_LIGHT_LEVEL]), np.uint32)[:2]
+            light = (int(pixel), int(mean)) if max(pixel, mean) <= _BRIGHTEST else None
         return cls(display, light) if display or light else None
 
     def options(self, encoder: str) -> dict[str, str]:

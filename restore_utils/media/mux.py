@@ -17,8 +17,10 @@ from fractions import Fraction
 from itertools import pairwise
 from math import floor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
+from av.stream import Disposition
 
 from restore_utils.errors import JobError, OutputError
 from restore_utils.files.parts import check_name, part_of
@@ -29,10 +31,14 @@ from restore_utils.media.encoding import CODECS, IMAGE_CODECS, Encoding
 from restore_utils.media.image_folder import check_folder, check_still, is_images, is_still, write_images
 from restore_utils.media.made import MadeTrack, prefer, put_in
 from restore_utils.media.matroska import ROOM, write_picture
+from restore_utils.media.stamps import stamped
 from restore_utils.media.timecode import later
 from restore_utils.media.tracks import Timed
 from restore_utils.media.transfer import Span
 from restore_utils.media.write import SegmentInfo, finish, segment_info, writing
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter as Entry
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +171,7 @@ def join(
             with av.open(url(segments[0])) as container:
                 context = container.streams.video[0].codec_context
                 form = context.format
-                subsampled = (form.chroma_width(64), form.chroma_height(64)) == (32, 32)
+                subsampled = form is not None and (form.chroma_width(64), form.chroma_height(64)) == (32, 32)
                 siting = infos[0].siting if subsampled else None
                 write_picture(part, context.width, context.height, infos[0].aspect, siting)
         if carry:
@@ -228,7 +234,7 @@ def _mux(
             template = stack.enter_context(av.open(url(segments[0]))).streams.video[0]
             stream = _add_picture(container, template, infos[0], muxer)
             stream.metadata.update(_metadata(clip.video.metadata, clip, span, messages))
-            stream.disposition = clip.video.disposition
+            stream.disposition = Disposition(clip.video.disposition)
             if muxer == "matroska":
                 stream.metadata["title"] = stream.metadata.get("title", "") + ROOM
             depth = template.codec_context.reorder_depth
@@ -329,7 +335,8 @@ def _picture(
     A packet is decoded when the picture `depth` places before it in the order of display is shown, which is the same
     as x264 and x265 do inside a segment, and holds across segments, whatever the distances of the pictures.
     """
-    base, shown = infos[0].time_base, []
+    base = infos[0].time_base
+    shown: list[int] = []  # times of pictures whose packets are under way
     tick = max(1, round(1 / (infos[0].rate * base)))
     origin = round(span.origin / base)
     for count, (packet, pts, duration) in enumerate(_lasting(segments, infos, tick, end)):
@@ -368,8 +375,10 @@ def _lasting(
             del times[: bisect.bisect_left(times, min(pts for _, pts in waiting))]
     for ready, shown in waiting:
         # MP4 and MOV keep the length of the picture that is decoded last, which may not be the one that is shown last.
-        held = end is not None and 10 * (end - times[-1]) > 11 * tick
-        yield ready, shown, end - shown if held and ready is waiting[-1][0] else lasts(shown)
+        if end is not None and 10 * (end - times[-1]) > 11 * tick and ready is waiting[-1][0]:
+            yield ready, shown, end - shown
+        else:
+            yield ready, shown, lasts(shown)
 
 
 def _fallen_together(segments: list[Path], infos: list[SegmentInfo]) -> int:
@@ -386,8 +395,9 @@ def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:
         first = None
         for packet in container.demux(video=0):
             if packet.size:
-                first = packet.pts if first is None else first
-                ticks = (packet.pts - first) * packet.time_base / info.time_base
+                pts = stamped(packet)
+                first = pts if first is None else first
+                ticks = (pts - first) * packet.time_base / info.time_base
                 if ticks.denominator != 1:
                     raise JobError(f"{path.name} has lost its times: remove it and run again")
                 yield packet, info.first + int(ticks)
@@ -396,14 +406,21 @@ def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:
 def describe(container: av.container.OutputContainer, clip: Clip, span: Span, messages: list[str]) -> None:
     """Titles and chapters."""
     container.metadata.update(_metadata(clip.metadata, clip, span, messages))
-    chapters = []
+    chapters: list[Entry] = []
     for number, chapter in enumerate(clip.chapters):
         begin = max(chapter.start, span.origin) if span.trimmed else chapter.start
         end = chapter.stop if span.stop is None else min(chapter.stop, span.stop)
         if begin < end:
-            times = {"start": round((begin - span.origin) * _SECOND), "end": round((end - span.origin) * _SECOND)}
+            start, stop = (round((time - span.origin) * _SECOND) for time in (begin, end))
             metadata = {**chapter.metadata, "title": chapter.title}
-            chapters.append({"id": number + 1, "time_base": Fraction(1, _SECOND), "metadata": metadata, **times})
+            entry: Entry = {
+                "id": number + 1,
+                "time_base": Fraction(1, _SECOND),
+                "start": start,
+                "end": stop,
+                "metadata": metadata,
+            }
+            chapters.append(entry)
     container.set_chapters(chapters)
 
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import DTypeLike
 
 _NAME = re.compile(
     r"(?:yuvj?(?P<subsampling>4[1-4][0-4])p|(?P<gray>gray)|(?P<gbr>gbr)p)(?P<bits>9|10|12|14|16)?(?:le)?"
@@ -93,11 +94,11 @@ def arrays(frame: av.VideoFrame) -> list[np.ndarray]:
     return [view(plane, form.dtype) for plane in frame.planes]
 
 
-def view(plane: av.video.plane.VideoPlane, dtype: type | np.dtype) -> np.ndarray:
+def view(plane: av.video.plane.VideoPlane, dtype: DTypeLike) -> np.ndarray:
     """The samples of one plane, (H, W), without the padding behind each row."""
     dtype = np.dtype(dtype)
     stride = plane.line_size
-    rows = np.frombuffer(plane, np.uint8)
+    rows = np.frombuffer(memoryview(plane), np.uint8)
     if stride < 0:  # stored bottom up: the buffer begins at the lowest address, which is the last row
         return rows.reshape(plane.height, -stride)[::-1, : plane.width * dtype.itemsize].view(dtype)
     return rows[: stride * plane.height].reshape(plane.height, stride)[:, : plane.width * dtype.itemsize].view(dtype)
@@ -229,7 +230,7 @@ def _rescaled(
 def _from_palette(frame: av.VideoFrame) -> av.VideoFrame:
     """FFmpeg stores a palette as 256 native-endian words of 0xAARRGGBB."""
     index = view(frame.planes[0], np.uint8)
-    words = np.frombuffer(frame.planes[1], np.uint32)[:256]
+    words = np.frombuffer(memoryview(frame.planes[1]), np.uint32)[:256]
     return new_frame([(words >> shift).astype(np.uint8)[index] for shift in (8, 0, 16)], "gbrp", frame)
 
 

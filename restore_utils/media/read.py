@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -129,8 +129,8 @@ class Reader:
         self.messages: list[str] = []
         """One line for each thing that was not as it should be; complete at the end."""
         self._first, self._stop, self._known = first, stop, index
-        self._order = {False: None, True: "auto"}.get(deinterlace, deinterlace)
-        self._frames: Iterator[Frame] | None = None
+        self._order = deinterlace if isinstance(deinterlace, str) else ("auto" if deinterlace else None)
+        self._frames: Generator[Frame, None, None] | None = None
         self._pts, self._stamps = array("q"), array("q")
         self._keys, self._checks = bytearray(), array("I")
         self._owned, self._last, self._complete = bytearray(), 0, False
@@ -170,14 +170,14 @@ class Reader:
             self._last,
         )
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Generator[Frame, None, None]:
         video = self.clip.video
-        for n, decoded in self._deinterlaced() if self._order else self._numbered(self._first, self._stop):
+        for n, decoded in self._deinterlaced(self._order) if self._order else self._numbered(self._first, self._stop):
             planes = upright(decoded.planes, self.clip)
             yield Frame(n, decoded.pts, video.time_base, decoded.duration, planes, video.colour, decoded.keyframe)
 
-    def _deinterlaced(self) -> Iterator[tuple[int, Decoded]]:
-        whole = deinterlacer(self._order)
+    def _deinterlaced(self, order: str) -> Iterator[tuple[int, Decoded]]:
+        whole = deinterlacer(order)
         stop = None if self._stop is None else self._stop + MARGIN
         for n, decoded in self._numbered(max(0, self._first - MARGIN), stop):
             yield from self._wanted(whole.push(decoded.planes, (n, decoded)))
@@ -194,28 +194,34 @@ class Reader:
             stop = len(self._known) if stop is None else min(stop, len(self._known))
         if stop is not None and first >= stop:
             return
-        reached, starts = first, self._starts(first)
+        reached = first
+        if self._known is not None:
+            for n, decoded in self._sought(self._known, first, stop):
+                yield n, decoded
+                reached = n + 1
+        if reached != stop:
+            yield from self._linear(reached, stop)
+
+    def _sought(self, index: FrameIndex, first: int, stop: int | None) -> Iterator[tuple[int, Decoded]]:
+        """Frames from first on, as far as a seek leads to them."""
+        reached, starts = first, self._starts(index, first)
         for start in starts:
             with decoder(self.clip) as source:
                 try:
                     source.seek(start)
                 except (av.error.FFmpegError, OSError):
                     continue
-                for n, decoded in self._proved(source, first, stop):
+                for n, decoded in self._proved(source, index, first, stop):
                     yield n, decoded
                     reached = n + 1
-            if reached == stop:
-                return
             if reached > first:
                 break
-        if starts:
+        if starts and reached != stop:
             log.info("%s: frame %d is not found by seeking; decoding from the beginning", self.clip.path.name, reached)
-        yield from self._linear(reached, stop)
 
-    def _starts(self, first: int) -> list[int]:
+    def _starts(self, index: FrameIndex, first: int) -> list[int]:
         """Times to seek to, nearest first; none where there is nothing to gain."""
-        index = self._known
-        if index is None or not index.seekable:
+        if not index.seekable:
             return []
         keys = np.flatnonzero(index.keyframes[: first + 1])
         if self.clip.images:
@@ -226,9 +232,11 @@ class Reader:
         last, before = (int(index.stamps[key]) for key in (keys[-1], keys[-2]))
         return [time for time in (last, last - second, before - 2 * second) if time > index.stamps[0]]
 
-    def _proved(self, source: FilmDecoder | ImageDecoder, first: int, stop: int) -> Iterator[tuple[int, Decoded]]:
+    def _proved(
+        self, source: FilmDecoder | ImageDecoder, index: FrameIndex, first: int, stop: int | None
+    ) -> Iterator[tuple[int, Decoded]]:
         """Frames from first on. A frame is known by its time and samples, those after it by their order and samples."""
-        index, n, started = self._known, None, False
+        n, started = None, False
         for decoded in source:
             check = _check(decoded.planes)
             if n is not None and check != index.checks[n]:
@@ -236,7 +244,7 @@ class Reader:
                     return
                 n = None
             if n is None:
-                n = self._place(decoded, check)
+                n = _place(index, decoded, check)
             if n is None:
                 continue
             if n > first and not started:
@@ -248,14 +256,6 @@ class Reader:
             n += 1
             if n == stop:
                 return
-
-    def _place(self, decoded: Decoded, check: int) -> int | None:
-        """The number of a frame that has a time of its own; None where neither time nor samples are known."""
-        index = self._known
-        if not decoded.own:
-            return None
-        places = np.flatnonzero((index.stamps == decoded.stamp) & index.owned & (index.checks == check))
-        return int(places[0]) if len(places) == 1 else None  # a film joined with itself has its frames twice
 
     def _linear(self, first: int, stop: int | None) -> Iterator[tuple[int, Decoded]]:
         """Frames from first on, decoded from the beginning of the file."""
@@ -284,8 +284,16 @@ class Reader:
         self._last = decoded.duration
 
 
+def _place(index: FrameIndex, decoded: Decoded, check: int) -> int | None:
+    """The number of a frame that has a time of its own; None where neither time nor samples are known."""
+    if not decoded.own:
+        return None
+    places = np.flatnonzero((index.stamps == decoded.stamp) & index.owned & (index.checks == check))
+    return int(places[0]) if len(places) == 1 else None  # a film joined with itself has its frames twice
+
+
 def _check(planes: av.VideoFrame) -> int:
-    return zlib.crc32(np.ascontiguousarray(arrays(planes)[0][::_CHECK_ROWS]))
+    return zlib.crc32(np.ascontiguousarray(arrays(planes)[0][::_CHECK_ROWS]).data)
 
 
 def upright(frame: av.VideoFrame, clip: Clip) -> av.VideoFrame:

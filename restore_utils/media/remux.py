@@ -9,13 +9,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.stream import Disposition, Stream
 
 from restore_utils.errors import OutputError
 from restore_utils.files.parts import part_of
 from restore_utils.media import tracks
 from restore_utils.media.clip import Clip
 from restore_utils.media.clock import timeline
-from restore_utils.media.container import open_film, url
+from restore_utils.media.container import open_film, url, video_stream
 from restore_utils.media.inspect import packets
 from restore_utils.media.made import MadeTrack, prefer, put_in
 from restore_utils.media.mux import check_place, describe, muxer_of, muxer_options
@@ -40,7 +41,8 @@ def add_tracks(clip: Clip, out: Path, made: Sequence[MadeTrack]) -> list[str]:
         DiskFullError: no space left.
     """
     check_place(out, clip)
-    muxer, messages = muxer_of(out), []
+    muxer = muxer_of(out)
+    messages: list[str] = []
     span = Span(_origin(clip), None, trimmed=False)
     part = out.with_name(f"{out.name}.part")
     try:
@@ -48,7 +50,7 @@ def add_tracks(clip: Clip, out: Path, made: Sequence[MadeTrack]) -> list[str]:
             stack.enter_context(writing(part))
             part_of(out)
             source = stack.enter_context(open_film(clip.path))
-            picture = source.streams[clip.video.index]
+            picture = video_stream(source, clip.video.index)
             options = muxer_options(muxer, clip.video.time_base)
             with av.open(url(part), "w", format=muxer, container_options=options) as container:
                 if not tracks.takes(muxer, picture):
@@ -57,7 +59,7 @@ def add_tracks(clip: Clip, out: Path, made: Sequence[MadeTrack]) -> list[str]:
                     )
                 stream = container.add_stream_from_template(picture, opaque=True)
                 stream.metadata.update(tracks.kept(dict(clip.video.metadata)))
-                stream.disposition = clip.video.disposition
+                stream.disposition = Disposition(clip.video.disposition)
                 first, last = [m for m in made if m.first], [m for m in made if not m.first]
                 flows = [_picture(source, clip, stream, span.origin)]
                 flows += put_in(container, first, clip, span, muxer, stack, messages)
@@ -74,9 +76,7 @@ def add_tracks(clip: Clip, out: Path, made: Sequence[MadeTrack]) -> list[str]:
     return messages
 
 
-def _picture(
-    source: av.container.InputContainer, clip: Clip, stream: av.VideoStream, origin: Fraction
-) -> Iterator[Timed]:
+def _picture(source: av.container.InputContainer, clip: Clip, stream: Stream, origin: Fraction) -> Iterator[Timed]:
     """The picture's packets as they are, at their times from `origin` on."""
     move = timeline(clip).mover(clip.video.index)
     last = None

@@ -10,6 +10,17 @@ _LONGEST = Fraction(1)
 """Seconds of packets held back until the stamps grow again; after that the clock is taken for another one."""
 
 
+def stamped(packet: av.Packet) -> int:
+    """When a packet is shown, in its time base; for packets that say it.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if packet.pts is None:
+        raise ValueError("a packet does not say when it is shown")
+    return packet.pts
+
+
 class InOrder:
     """Gives a sound's packets back with stamps that grow.
 
@@ -27,7 +38,7 @@ class InOrder:
 
     def push(self, packet: av.Packet) -> list[av.Packet]:
         """The packets that are in order once this one is known; it has a presentation time."""
-        stamp = packet.pts + self._by
+        stamp = stamped(packet) + self._by
         # The clock may be too coarse for the packets, as Matroska's milliseconds are for TrueHD.
         coarse = self._last is not None and stamp == self._last[0] and packet.duration in (0, 1)
         if self._last is None or stamp > self._last[0] or (coarse and bytes(packet) != self._last[1]):
@@ -37,7 +48,7 @@ class InOrder:
             return []
         self._held.append(packet)
         if self._length() * packet.time_base > _LONGEST:
-            self._by += self._due - (self._held[0].pts + self._by)
+            self._by += self._due - (stamped(self._held[0]) + self._by)
             return self._all()
         return []
 

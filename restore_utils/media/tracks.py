@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
-from av.stream import Discard, Disposition
+from av.stream import Discard, Disposition, Stream
+from av.subtitles.stream import SubtitleStream
 
 from restore_utils.media.clip import Clip, Track
 from restore_utils.media.clock import Timeline, timeline
@@ -36,6 +38,17 @@ class Timed:
 
     time: Fraction
     packet: av.Packet
+
+    @classmethod
+    def of(cls, packet: av.Packet) -> Timed:
+        """A packet at the time when it is decoded.
+
+        Raises:
+            ValueError: it does not say when.
+        """
+        if packet.dts is None:
+            raise ValueError("a packet does not say when it is decoded")
+        return cls(packet.dts * packet.time_base, packet)
 
 
 def kept(metadata: dict[str, str]) -> dict[str, str]:
@@ -67,7 +80,8 @@ def carry(
         Streams of packets, each in the order of time. Every sound track reads the source by itself, so that a source
         whose streams lie far apart needs no memory; all others share one reader.
     """
-    flows, shared = [], {}
+    flows: list[Iterator[Timed]] = []
+    shared: dict[int, Carrier] = {}
     if clip.container == "images":
         return flows
     rest, clock = None, timeline(clip)
@@ -84,7 +98,7 @@ def carry(
             flows.append(flow(source, {track.index: carrier}, clock, messages))
         elif carrier is not None:
             shared[track.index] = carrier
-    if shared:
+    if rest is not None and shared:
         flows.append(flow(rest, shared, clock, messages))
     return flows
 
@@ -101,7 +115,7 @@ def _known_otherwise(track: Track, clip: Clip) -> bool:
 def carrier_of(
     container: av.container.OutputContainer,
     clip: Clip,
-    stream: av.stream.Stream,
+    stream: Stream,
     track: Track,
     span: Span,
     muxer: str,
@@ -122,32 +136,42 @@ def carrier_of(
     if cover and muxer == "matroska":
         _attach(container, stream, clip)
         return None
+    out: Stream
+    carrier: Carrier | None
     if takes(muxer, stream):
         out = container.add_stream_from_template(stream, opaque=True)
-        carrier: Carrier | None = None if track.kind == "attachment" else Copy(stream, out, span, muxer)
-    elif track.kind == "audio" and stream.codec_context is not None:
-        out = _add_sound(container, stream, track, muxer)
-        if out is None:
+        carrier = None if track.kind == "attachment" else Copy(stream, out, span, muxer)
+    elif isinstance(stream, av.AudioStream) and stream.codec_context is not None:
+        sound = _add_sound(container, stream, track, muxer)
+        if sound is None:
             messages.append(f"{name(track)} is left out: neither it nor its sound encoded again fits into {suffix}")
             return None
+        out = sound
         advice = "; .mkv keeps it" if muxer != "matroska" and takes("matroska", stream) else ""
-        messages.append(f"{name(track)}: {suffix} does not take it, encoded again as {out.name}{advice}")
-        carrier = Recode(stream, out, span)
-    elif track.kind == "subtitle" and track.codec in _TEXT_CODECS and muxer in TEXT_CODEC:
-        out = container.add_stream(TEXT_CODEC[muxer])
+        messages.append(f"{name(track)}: {suffix} does not take it, encoded again as {sound.name}{advice}")
+        carrier = Recode(stream, sound, span)
+    elif isinstance(stream, SubtitleStream) and track.codec in _TEXT_CODECS and muxer in TEXT_CODEC:
+        out = text = add_text(container, muxer)
         stream.codec_context.open()  # which finds the styles
-        out.codec_context.subtitle_header = stream.codec_context.subtitle_header
+        text.codec_context.subtitle_header = stream.codec_context.subtitle_header
         messages.append(f"{name(track)}: {suffix} does not take it, written as {TEXT_CODEC[muxer]} without its styles")
-        carrier = Text(stream, out, span)
+        carrier = Text(stream, text, span)
     else:
         messages.append(f"{name(track)} is left out: {suffix} does not take it; choose .mkv to keep it")
         return None
     out.metadata.update(kept(dict(track.metadata)))
-    out.disposition = track.disposition
+    out.disposition = Disposition(track.disposition)
     return carrier
 
 
-def _attach(container: av.container.OutputContainer, stream: av.VideoStream, clip: Clip) -> None:
+def add_text(container: av.container.OutputContainer, muxer: str) -> SubtitleStream:
+    """A stream for subtitles that are text, as the container stores them."""
+    stream = container.add_stream(TEXT_CODEC[muxer])
+    assert isinstance(stream, SubtitleStream)
+    return stream
+
+
+def _attach(container: av.container.OutputContainer, stream: Stream, clip: Clip) -> None:
     """Matroska keeps covers as attachments."""
     with open_film(clip.path) as source:
         cover = next(packet for packet in source.demux(source.streams[stream.index]) if packet.size)
@@ -156,7 +180,7 @@ def _attach(container: av.container.OutputContainer, stream: av.VideoStream, cli
     container.add_attachment(called, f"image/{kind}", bytes(cover))
 
 
-def takes(muxer: str, stream: av.stream.Stream) -> bool:
+def takes(muxer: str, stream: Stream) -> bool:
     """Whether the container writes a header with such a stream; what a muxer claims to take is not always so."""
     try:
         with av.open(os.devnull, "w", format=muxer) as trial:
@@ -182,25 +206,30 @@ def _add_sound(
             settings["sample_rate"] = _MXF_RATE
         if _opens(codec, settings):
             out = container.add_stream(codec, rate=settings["sample_rate"])
+            assert isinstance(out, av.AudioStream)
             for key, value in settings.items():
                 setattr(out.codec_context, key, value)
             return out
     return None
 
 
-def _sound_settings(decoder: av.AudioCodecContext, codec: str) -> dict[str, object]:
+def _sound_settings(decoder: av.AudioCodecContext, codec: str) -> dict[str, Any]:
+    """Attributes of the encoder."""
     rates, rate = av.Codec(codec, "w").audio_rates, decoder.sample_rate
     if rates and rate not in rates:
         rate = min(rates, key=lambda r: (r < rate, abs(r - rate)))
-    settings = {"sample_rate": rate, "layout": decoder.layout.name}
+    settings: dict[str, Any] = {"sample_rate": rate, "layout": decoder.layout.name}
     if codec == "aac":
         settings["bit_rate"] = _BIT_RATE * decoder.layout.nb_channels
     return settings
 
 
-def _opens(codec: str, settings: dict[str, object]) -> bool:
+def _opens(codec: str, settings: dict[str, Any]) -> bool:
     trial = av.CodecContext.create(codec, "w")
-    trial.format = trial.codec.audio_formats[0]
+    formats = trial.codec.audio_formats
+    if not isinstance(trial, av.AudioCodecContext) or not formats:
+        return False
+    trial.format = formats[0]
     for key, value in settings.items():
         setattr(trial, key, value)
     try:
@@ -223,13 +252,13 @@ def flow(
             carrier = carriers[packet.stream.index]
             movers[packet.stream.index](packet)
             if packet.size and not carrier.done:
-                yield from (Timed(p.dts * p.time_base, p) for p in carrier.feed(packet))
+                yield from map(Timed.of, carrier.feed(packet))
             elif all(carrier.done for carrier in carriers.values()):
                 break
     except av.FFmpegError as error:
         messages.append(f"the source's tracks {sorted(carriers)} end early: {error.strerror}")
     for index, carrier in carriers.items():
-        yield from (Timed(p.dts * p.time_base, p) for p in carrier.flush())
+        yield from map(Timed.of, carrier.flush())
         if carrier.order and (carrier.order.moved or carrier.order.dropped):
             messages.append(
                 f"audio track {index}: {carrier.order.moved} packets whose stamps go back were put in order, "

@@ -7,9 +7,11 @@ from fractions import Fraction
 from typing import Protocol
 
 import av
-from av.stream import Disposition
+from av.stream import Disposition, Stream
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import SubtitleSet
 
-from restore_utils.media.stamps import InOrder
+from restore_utils.media.stamps import InOrder, stamped
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,10 @@ class Carrier(Protocol):
     """Makes packets of the result from those of one source stream."""
 
     done: bool
-    order: InOrder | None
-    """Of a sound: what puts its packets in order."""
+
+    @property
+    def order(self) -> InOrder | None:
+        """Of a sound: what puts its packets in order."""
 
     def feed(self, packet: av.Packet) -> list[av.Packet]: ...
 
@@ -39,13 +43,13 @@ class Carrier(Protocol):
 class Copy:
     """Packets as they are, at their new times."""
 
-    def __init__(self, stream: av.stream.Stream, out: av.stream.Stream, span: Span, muxer: str) -> None:
+    def __init__(self, stream: Stream, out: Stream, span: Span, muxer: str) -> None:
         self.done = False
         self._out, self._span = out, span
         self._edits = muxer in ("mp4", "mov")  # these say where play begins inside the first packets
         self._cover = bool(stream.disposition & Disposition.attached_pic)
-        self._audio = stream.type == "audio"
-        self._clock = _SampleClock(stream) if self._audio else None
+        self._audio = isinstance(stream, av.AudioStream)
+        self._clock = _SampleClock(stream) if isinstance(stream, av.AudioStream) else None
         self.order = InOrder() if self._audio else None
         self._begun = False
         self._last: int | None = None
@@ -70,11 +74,12 @@ class Copy:
 
     def _placed(self, packet: av.Packet) -> list[av.Packet]:
         packet.stream = self._out
-        span, base = self._span, packet.time_base
-        if span.stop is not None and packet.pts * base >= span.stop:
+        span, base, pts = self._span, packet.time_base, stamped(packet)
+        dts = pts if packet.dts is None else packet.dts
+        begin, duration = pts * base, (packet.duration or 0) * base
+        if span.stop is not None and begin >= span.stop:
             self.done = True
             return []
-        begin, duration = packet.pts * base, (packet.duration or 0) * base
         if span.trimmed and not self._reaches(begin, duration):
             return []
         # What the source's edit list hides stays out, but for what the decoder warms up on.
@@ -82,16 +87,16 @@ class Copy:
             return []
         self._begun |= not packet.is_discard
         origin = round(span.origin / base)
-        if span.trimmed and not self._audio and packet.pts < origin:  # a subtitle that is on already
-            packet.duration = max(0, packet.pts + (packet.duration or 0) - origin)
-            packet.pts = packet.dts = origin
-        packet.pts, packet.dts = packet.pts - origin, packet.dts - origin
+        if span.trimmed and not self._audio and pts < origin:  # a subtitle that is on already
+            packet.duration = max(0, pts + (packet.duration or 0) - origin)
+            pts = dts = origin
+        pts, dts = pts - origin, dts - origin
         if span.stop is not None and not self._audio:  # a subtitle is no longer than the part
-            packet.duration = min(packet.duration or 0, round((span.stop - span.origin) / base) - packet.pts)
+            packet.duration = min(packet.duration or 0, round((span.stop - span.origin) / base) - pts)
         if not self._audio:
             # Muxers refuse what goes back: a subtitle that the file holds too late is shown as early as it can be.
-            packet.dts = packet.pts if self._last is None else max(packet.pts, self._last)
-            packet.pts = self._last = packet.dts
+            pts = dts = self._last = pts if self._last is None else max(pts, self._last)
+        packet.pts, packet.dts = pts, dts
         return [packet]
 
     def _reaches(self, begin: Fraction, duration: Fraction) -> bool:
@@ -120,7 +125,7 @@ class _SampleClock:
         base = packet.time_base
         if not self._size or not self._rate or base <= Fraction(1, self._rate):
             return
-        told = packet.pts * base * self._rate
+        told = stamped(packet) * base * self._rate
         if abs(told - self._next) > base * self._rate:
             self._next = round(told)
         packet.pts = packet.dts = self._next
@@ -152,7 +157,7 @@ class Recode:
 
     def _encode(self, frame: av.AudioFrame) -> list[av.Packet]:
         span, base = self._span, frame.time_base
-        if frame.pts is None:
+        if frame.pts is None or base is None:
             return []
         begin = frame.pts * base
         if span.stop is not None and begin >= span.stop:
@@ -172,7 +177,7 @@ class Recode:
 class Text:
     """Subtitles that are text, from one way to store them to another."""
 
-    def __init__(self, stream: av.stream.Stream, out: av.stream.Stream, span: Span) -> None:
+    def __init__(self, stream: SubtitleStream, out: SubtitleStream, span: Span) -> None:
         self.done, self.order = False, None
         self._stream, self._out, self._span = stream, out, span
         self._last = 0
@@ -195,9 +200,7 @@ class Text:
         packets = []
         for line in subtitles:
             text = getattr(line, "ass", b"") or b""
-            new = self._out.codec_context.encode_subtitle(
-                av.subtitles.subtitle.SubtitleSet.create(text, 0, round((end - begin) * 1000))
-            )
+            new = self._out.codec_context.encode_subtitle(SubtitleSet.create(text, 0, round((end - begin) * 1000)))
             new.stream, new.time_base = self._out, Fraction(1, 1000)
             new.pts = new.dts = self._last = max(self._last, round((begin - span.origin) * 1000))
             new.duration = round((end - begin) * 1000)

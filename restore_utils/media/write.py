@@ -241,10 +241,11 @@ class Writer:
             siting=self.colour.location,
         )
         timescale = {"video_track_timescale": str(source.time_base.denominator)} if codec.container == "mov" else {}
-        self._container = av.open(url(self.part), "w", format=codec.container, container_options=timescale)
-        self._container.metadata[_KEY] = info.dumps()
-        self._stream = self._container.add_stream(codec.encoder, rate=video.rate, options=options)
-        context = self._stream.codec_context
+        container = self._container = av.open(url(self.part), "w", format=codec.container, container_options=timescale)
+        container.metadata[_KEY] = info.dumps()
+        stream = container.add_stream(codec.encoder, rate=video.rate, options=options)
+        assert isinstance(stream, av.VideoStream)
+        self._stream, context = stream, stream.codec_context
         context.width, context.height = self.width, self.height
         context.pix_fmt = codec.packed.get(self.pixel_format, self.pixel_format)
         context.time_base = source.time_base
@@ -260,7 +261,9 @@ class Writer:
             ) from error
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
-        packed = self._stream.codec_context.pix_fmt
+        assert self._container is not None
+        assert self._stream is not None
+        packed = self._stream.codec_context.pix_fmt or self.pixel_format
         if frame is not None and frame.format.name != packed:
             pts, time_base = frame.pts, frame.time_base
             # One thread: swscale writes past the end of a row, over what another thread has written.
@@ -278,7 +281,7 @@ class Writer:
         """Write all that is left; the segment is whole then, under the name `part`."""
         if self._completed:
             return
-        if self._stream is None:
+        if self._container is None:
             raise OutputError(f"no frame was given to {self.path}: there is nothing to write")
         self._encode(None)
         with writing(self.path):
