@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from torch import nn
 
 SIZE = (60, 48)
@@ -39,3 +43,12 @@ def make_pairs(folder: Path, train: int = 4, valid: int = 3) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), picture)
     return folder
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """What is done inside leaves the global random numbers, which are the user's, as they were."""
+    before = torch.get_rng_state(), random.getstate(), repr(np.random.get_state(legacy=False))
+    yield
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), repr(np.random.get_state(legacy=False))) == before[1:]

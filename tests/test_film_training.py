@@ -18,6 +18,7 @@ from restore_utils.train.film.footage import HEIGHT, WIDTH, gather
 from restore_utils.train.film.losses import planes_of, unpacked
 from restore_utils.train.film.run import grow, train
 from restore_utils.train.film.windows import BYTES, Maker, fields
+from tests.nets import undisturbed
 
 COUNT = 24
 
@@ -128,7 +129,8 @@ def test_true_things_are_drawn_into_every_frame_alike(kind):
 def test_a_run_is_gone_on_with(footage, tmp_path):
     given = {"widths": (4, 4, 4, 4), "workers": 0, "batch": 2, "kept": 4, "device": "cpu"}
     for steps in (1, 3):
-        weights = train([footage], tmp_path, minutes=30, steps=steps, **given)
+        with undisturbed():
+            weights = train([footage], tmp_path, minutes=30, steps=steps, **given)
         assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == steps
     assert film.load(weights).net.dims["widths"] == [4, 4, 4, 4]
     scores = json.loads((tmp_path / "history.jsonl").read_text().splitlines()[-1])

@@ -15,6 +15,7 @@ from restore_utils.train.color.lessons import draw
 from restore_utils.train.color.pictures import gather
 from restore_utils.train.color.run import Run, train
 from restore_utils.train.color.stock import on_film
+from tests.nets import undisturbed
 
 
 @pytest.fixture
@@ -51,12 +52,12 @@ def test_lessons_have_seeds_only_where_they_say_so(photos):
 
 def test_a_run_goes_on_where_it_was(tmp_path, photos):
     start = tmp_path / "start.safetensors"
-    torch.manual_seed(0)
     tensors = {k: v for k, v in ColorNet().state_dict().items() if not k.endswith("num_batches_tracked")}
     weights.save(start, tensors, {"architecture": "color"})
     out = tmp_path / "run"
     train([photos], out, minutes=5, steps=1, init=start, side=64)
-    made = train([photos], out, minutes=5, steps=2, init=start, side=64)
+    with undisturbed():
+        made = train([photos], out, minutes=5, steps=2, init=start, side=64)
     run = Run(out, torch.device("cpu"), 300)
     run.begin(start)
     assert run.step == 2

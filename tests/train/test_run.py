@@ -20,6 +20,7 @@ from restore_utils.restorers import weights
 from restore_utils.train.unet import PRESETS, Stage, install, losses, session, train
 from restore_utils.train.unet import run as runs
 from restore_utils.train.unet.data import batches, find_pairs
+from tests.nets import undisturbed
 from tests.train.smallest import QUICKEST, generator_of, history, one_leg
 
 # --- the whole --------------------------------------------------------------------------------------------------------
@@ -29,9 +30,8 @@ def test_every_phase_runs_and_leaves_what_it_should(pairs, tmp_path, monkeypatch
     monkeypatch.setattr(runs, "SWITCH", 10.0)  # critic and generator take turns
     out = tmp_path / "out"
     seen = []
-    state = torch.get_rng_state()
-    path = train(pairs, out, **QUICKEST, progress=lambda *what: seen.append(what))
-    assert torch.equal(torch.get_rng_state(), state)
+    with undisturbed():
+        path = train(pairs, out, **QUICKEST, progress=lambda *what: seen.append(what))
     steps, scores = history(out, "steps"), history(out, "scores")
     assert [(s["phase"], s["size"]) for s in steps] == [
         ("generator", 64), ("generator", 96), ("critic", 96), ("gan", 96),

@@ -23,6 +23,7 @@ from restore_utils.train.unet import train as learn
 from restore_utils.train.widen import run as widen
 from restore_utils.train.widen.footage import gather
 from tests import films
+from tests.nets import undisturbed
 
 
 @pytest.fixture
@@ -73,7 +74,8 @@ def test_training_goes_through_all_phases_and_is_resumed(stills, tmp_path, monke
     monkeypatch.setattr(widen.weights, "find", lambda file: None)
     monkeypatch.setattr(widen, "SideNet", lambda widths=(8, 8, 8, 8, 8): SideNet(widths))
     out = tmp_path / "run"
-    weights = widen.train([stills], out, minutes=60, steps=4, seed=1)
+    with undisturbed():
+        weights = widen.train([stills], out, minutes=60, steps=4, seed=1)
     assert weights == out / "widen.safetensors"
     before = json.loads((out / "history.jsonl").read_text().splitlines()[-1])
     assert before["step"] == 4

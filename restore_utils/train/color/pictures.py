@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +9,10 @@ import cv2
 import numpy as np
 import torch
 
-from restore_utils.errors import SourceError, TrainingError
-from restore_utils.media.inspect import probe
-from restore_utils.media.read import Reader
+from restore_utils.errors import TrainingError
 from restore_utils.train.color.lessons import Pictures
+from restore_utils.train.footage import CLIPS, STILLS, files, frames, still
 
-log = logging.getLogger("restore_utils")
-
-CLIPS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg")
-PHOTOS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 SHORT, SIDE = 192, 288  # pixels of a picture's shorter side, and of the canvas that holds it
 MOST = 4000  # pictures, a quarter of a megabyte each
 _PER_CLIP = 240
@@ -34,11 +28,10 @@ def gather(footage: Sequence[Path]) -> tuple[Pictures, Pictures]:
     Raises:
         TrainingError: there is no picture with colours.
     """
-    files = [
-        f for given in footage for f in (sorted(Path(given).rglob("*")) if Path(given).is_dir() else [Path(given)])
-    ]
-    photos = [_canvas(picture) for file in files if file.suffix.lower() in PHOTOS for picture in _photo(file)]
-    clips = [found for file in files if file.suffix.lower() in CLIPS if (found := _clip(file))]
+    pictures = (still(file) for file in files(footage, STILLS))
+    photos = [_canvas(picture) for picture in pictures if picture is not None and _has_colors(picture)]
+    read = (frames(clip, _PER_CLIP) for clip in files(footage, CLIPS))
+    clips = [found for shown in read if (found := [_canvas(frame) for frame in shown if _has_colors(frame)])]
     photos = photos[:MOST]
     room = max(0, MOST - len(photos)) // max(1, len(clips))
     clips = [clip[:: max(1, len(clip) // max(room, 12))] for clip in clips]
@@ -65,31 +58,6 @@ def _pictures(groups: Sequence[Sequence[tuple[np.ndarray, tuple[int, int]]]], we
     stacked = torch.from_numpy(np.stack(canvases))
     numbers = (torch.tensor(sizes), torch.tensor(first), torch.tensor(count), torch.tensor(weight))
     return Pictures(stacked, *numbers)
-
-
-def _photo(file: Path) -> list[np.ndarray]:
-    """The picture in a list, RGB uint8 (H, W, 3); an empty one where it cannot be read or has no colours."""
-    picture = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        log.warning("%s is not a picture that can be read: left out", file)
-        return []
-    return [picture[..., ::-1]] if _has_colors(picture) else []
-
-
-def _clip(file: Path) -> list[tuple[np.ndarray, tuple[int, int]]]:
-    """Frames of a clip that have colours, evenly from all over it; none where it cannot be read."""
-    try:
-        clip = probe(file)
-        total = clip.video.frames or int((clip.duration or 0) * clip.video.rate)
-        step = max(1, total // _PER_CLIP)
-        with Reader(clip) as reader:
-            frames = [
-                (f.rgb().transpose(1, 2, 0) * 255).astype(np.uint8) for n, f in enumerate(reader) if n % step == 0
-            ]
-    except SourceError as error:
-        log.warning("%s: left out", error)
-        return []
-    return [_canvas(frame) for frame in frames if _has_colors(frame)]
 
 
 def _has_colors(picture: np.ndarray) -> bool:

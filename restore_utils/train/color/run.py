@@ -43,6 +43,7 @@ AVERAGE = 0.998  # decay of the averaged weights per step
 _WARM = 100  # steps over which the rate rises
 
 
+@torch.random.fork_rng()  # the caller's random numbers are not disturbed
 def train(
     footage: Sequence[Path],
     out: Path,

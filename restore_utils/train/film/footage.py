@@ -15,13 +15,13 @@ import numpy as np
 
 from restore_utils.errors import TrainingError
 from restore_utils.files.parts import replacing
+from restore_utils.train.footage import CLIPS, files, frames
 
 HEIGHT, WIDTH = 224, 384  # of a window
 CUT = 0.16  # mean step of small grey frames, of 1, above which two frames are taken for two scenes
 TALLEST = 480  # rows to which larger clips are reduced: old film shows no more
 MOST = 600  # frames that are kept of a clip, in pieces from all over it
 PIECE = 100
-CLIPS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg")
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +51,7 @@ def gather(footage: Sequence[Path], store: Path, threads: int = 2) -> list[Clip]
     Raises:
         TrainingError: no clip of at least HEIGHT rows and WIDTH columns, or one that cannot be read.
     """
-    paths = [
-        f for given in footage for f in (sorted(Path(given).rglob("*")) if Path(given).is_dir() else [Path(given)])
-    ]
-    paths = [p for p in paths if p.suffix.lower() in CLIPS]
+    paths = files(footage, CLIPS)
     store.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         clips = [clip for clip in pool.map(lambda p: _decoded(p, store), paths) if clip]
@@ -85,17 +82,12 @@ def _decoded(path: Path, store: Path) -> Clip | None:
 
 
 def _read(path: Path) -> np.ndarray | None:
-    capture = cv2.VideoCapture(str(path))
-    count = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 1)
-    every = max(round(count / MOST), 1)  # of so many pieces one is kept
-    kept, n = [], 0
-    while (got := capture.read())[0] and len(kept) < MOST:
-        if n // PIECE % every == 0:
-            frame = got[1]
-            if frame.shape[0] > TALLEST:
-                size = round(frame.shape[1] * TALLEST / frame.shape[0]), TALLEST
-                frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-            kept.append(frame[..., ::-1])
-        n += 1
-    capture.release()
-    return np.stack(kept) if kept and kept[0].shape[0] >= HEIGHT and kept[0].shape[1] >= WIDTH else None
+    kept = []
+    for frame in frames(path, MOST, piece=PIECE):
+        if frame.shape[0] > TALLEST:
+            size = round(frame.shape[1] * TALLEST / frame.shape[0]), TALLEST
+            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        if frame.shape[0] < HEIGHT or frame.shape[1] < WIDTH:
+            return None
+        kept.append(frame)
+    return np.stack(kept) if kept else None

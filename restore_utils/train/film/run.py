@@ -79,6 +79,7 @@ class Windows(torch.utils.data.IterableDataset):
             yield torch.from_numpy(record)
 
 
+@torch.random.fork_rng()  # the caller's random numbers are not disturbed
 def train(
     footage: Sequence[Path],
     out: Path,

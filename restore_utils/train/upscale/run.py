@@ -45,6 +45,7 @@ AVERAGE = 0.999  # decay of the averaged weights per step
 _WARM = 300  # steps over which the learning rate rises
 
 
+@torch.random.fork_rng()  # the caller's random numbers are not disturbed
 def train(
     footage: Sequence[Path],
     out: Path,

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore_utils.errors import TrainingError
-from restore_utils.train.film.footage import CLIPS, Clip, gather
+from restore_utils.train.film.footage import Clip, gather
+from restore_utils.train.footage import CLIPS, STILLS, files, still
 
 HEIGHT, WIDTH, LENGTH = 192, 256, 7  # of a stretch, frames
 REDUCED = (1.5, 2.2)  # how much clips are reduced, where they are large enough
-STILLS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 STILL_SHARE = 0.4  # of the stretches, where there are stills: they are sharp, and nothing in them is blurred by motion
 HELD = 8  # each eighth clip and still is held back
 _PLACES = 3  # of so many places in a clip the one with most detail is taken
@@ -67,9 +67,8 @@ def found(footage: Sequence[Path], store: Path) -> tuple[Stretches, Stretches]:
     Raises:
         TrainingError: neither clip nor still that is large enough.
     """
-    files = [f for given in footage for f in (sorted(Path(given).rglob("*")) if Path(given).is_dir() else [given])]
-    stills = [f for f in files if f.suffix.lower() in STILLS and _large_enough(f)]
-    clips = gather(footage, store) if any(f.suffix.lower() in CLIPS for f in files) else []
+    stills = [file for file in files(footage, STILLS) if _large_enough(file)]
+    clips = gather(footage, store) if files(footage, CLIPS) else []
     if not clips and not stills:
         raise TrainingError(
             f"no clip or still of {WIDTH}x{HEIGHT} or more under {', '.join(map(str, footage))}: give clean footage to "
@@ -81,21 +80,21 @@ def found(footage: Sequence[Path], store: Path) -> tuple[Stretches, Stretches]:
 
 
 def _large_enough(path: Path) -> bool:
-    picture = cv2.imread(str(path))
+    picture = still(path)
     return picture is not None and picture.shape[0] >= HEIGHT and picture.shape[1] >= WIDTH
 
 
 def _still(path: Path) -> Tensor:
-    return torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy()).permute(2, 0, 1)
+    return torch.from_numpy(still(path)).permute(2, 0, 1)
 
 
-def travelled(still: Tensor, rng: np.random.Generator) -> Tensor:
+def travelled(picture: Tensor, rng: np.random.Generator) -> Tensor:
     """A camera over a still picture: (3, H, W) uint8 to (LENGTH, 3, HEIGHT, WIDTH) uint8.
 
     It pans, zooms and turns evenly and shakes a little; now and then it stands still.
     """
     count, size = LENGTH, (HEIGHT, WIDTH)
-    height, width = still.shape[-2:]
+    height, width = picture.shape[-2:]
     room = min(height / size[0], width / size[1])
     scale = min(room, rng.uniform(0.9, 1.1))
     t = np.arange(count) - (count - 1) / 2
@@ -114,7 +113,7 @@ def travelled(still: Tensor, rng: np.random.Generator) -> Tensor:
             [cos * size[1] / width, -sin * size[0] / width, 2 * at[0] / width],
             [sin * size[1] / height, cos * size[0] / height, 2 * at[1] / height],
         ]
-    grid = F.affine_grid(torch.from_numpy(theta).to(still.device), [count, 3, *size], align_corners=False)
-    picture = still.float()[None].expand(count, -1, -1, -1)
-    moved = F.grid_sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+    grid = F.affine_grid(torch.from_numpy(theta).to(picture.device), [count, 3, *size], align_corners=False)
+    still_film = picture.float()[None].expand(count, -1, -1, -1)
+    moved = F.grid_sample(still_film, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
     return moved.clamp(0, 255).round().byte()

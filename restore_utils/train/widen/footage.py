@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -13,9 +13,8 @@ from torch import Tensor
 from restore_utils.errors import TrainingError
 from restore_utils.files.parts import part_of
 from restore_utils.restorers.widen.lessons import SIDE
+from restore_utils.train.footage import CLIPS, STILLS, files, frames, still
 
-CLIPS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg")
-STILLS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 LINES, COLUMNS = 224, 400
 """Of a kept frame; of a wider one the middle, a narrower one is filled up at the right."""
 EVERY = 4
@@ -88,18 +87,18 @@ class _Part:
 
 
 def _read(footage: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Frames and stills, uint8 (H, W, 3), BGR, that are large enough; of what is higher than wide the middle square.
+    """Frames and stills, uint8 (H, W, 3), RGB, that are large enough; of what is higher than wide the middle square.
 
     Of a folder that `pairs` made the clean pictures alone.
     """
-    for file in (f for given in footage for f in _files(Path(given))):
-        if file.suffix.lower() in STILLS:
-            picture = cv2.imread(str(file))
-            found = [] if picture is None else [picture]
-        elif file.suffix.lower() in CLIPS:
-            found = _clip(file)
+    every = files(footage, (*CLIPS, *STILLS))
+    damaged = {file.parent.with_name("damaged") for file in every if file.parent.name == "clean"}
+    for file in (f for f in every if f.parent not in damaged):
+        if file.suffix.lower() in CLIPS:
+            found: Iterable[np.ndarray] = frames(file, MOST, apart=EVERY)
         else:
-            continue
+            picture = still(file)
+            found = [] if picture is None else [picture]
         for frame in found:
             height, width = frame.shape[:2]
             if min(height, width) >= SIDE:
@@ -107,30 +106,10 @@ def _read(footage: Sequence[Path]) -> Iterator[np.ndarray]:
                 yield frame[cut : height - cut]
 
 
-def _files(given: Path) -> list[Path]:
-    if not given.is_dir():
-        return [given]
-    damaged = {clean.parent / "damaged" for clean in given.rglob("clean")}
-    return sorted(f for f in given.rglob("*") if f.parent not in damaged)
-
-
-def _clip(file: Path) -> Iterator[np.ndarray]:
-    capture = cv2.VideoCapture(str(file))
-    try:
-        n = kept = 0
-        while kept < MOST and capture.grab():
-            if n % EVERY == 0 and (got := capture.retrieve())[0]:
-                yield got[1]
-                kept += 1
-            n += 1
-    finally:
-        capture.release()
-
-
 def _fitted(frame: np.ndarray) -> tuple[np.ndarray, int]:
     height, width = frame.shape[:2]
     columns = max(LINES, round(width * LINES / height))
-    small = cv2.resize(frame, (columns, LINES), interpolation=cv2.INTER_AREA)[..., ::-1]
+    small = cv2.resize(frame, (columns, LINES), interpolation=cv2.INTER_AREA)
     cut = max(0, columns - COLUMNS) // 2
     small = small[:, cut : cut + COLUMNS]
     full = np.zeros((LINES, COLUMNS, 3), np.uint8)

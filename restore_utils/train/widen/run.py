@@ -43,6 +43,7 @@ _HELD = 32
 _WARM = 200  # steps over which the learning rate rises
 
 
+@torch.random.fork_rng()  # the caller's random numbers are not disturbed
 def train(
     footage: Sequence[Path],
     out: Path,
