@@ -91,7 +91,7 @@ def trial(words: Callable[[Path], list[str]], command: str, folder: Path, kills:
     while done < kills:
         was_at_work, left = killed(words(out), rng.uniform(0, lasts))
         done, alive = done + was_at_work, alive + left
-        if not was_at_work:
+        if not was_at_work or out.is_file():  # killed after its result was whole
             take_back(command, out, rng)
     subprocess.run(words(out), check=True, stderr=subprocess.DEVNULL)
     equal = digest(whole) == digest(out)

@@ -249,13 +249,8 @@ def write_sound(source: Path, cleaned: Cleaned, out: Path) -> Path:
     muxer, codec = _SOUNDS[out.suffix.lower()]
     with open_film(source, sound=True) as container:
         tags = {key: value for key, value in legible(container.metadata).items() if key.lower() not in _OF_A_FILE}
-    part = out.with_name(f"{out.name}.part")
     told = {f"metadata:g:{n}": f"{key}={value}" for n, (key, value) in enumerate(tags.items())}
-    try:
-        with writing(out):
-            given = ffmpeg.input(url(cleaned.path)).audio
-            program.run(ffmpeg.output(given, url(part), format=muxer, acodec=codec, **told))
-            os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(out), replacing(out) as part:
+        given = ffmpeg.input(url(cleaned.path)).audio
+        program.run(ffmpeg.output(given, url(part), format=muxer, acodec=codec, **told))
     return out
