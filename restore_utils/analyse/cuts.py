@@ -26,6 +26,11 @@ BLANK = 4
 """Standard deviation in grey levels of 255 below which a picture is blank: a fade has ended there."""
 
 
+def small(gray: np.ndarray) -> np.ndarray:
+    """What is looked at of a frame, uint8 (H, W): uint8 (HEIGHT, WIDTH), without specks."""
+    return cv2.medianBlur(cv2.resize(gray, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), 3)
+
+
 class CutFinder:
     """Finds cuts in a stream of small pictures; frame n is the n-th that it is given."""
 
@@ -41,7 +46,10 @@ class CutFinder:
 
     def add(self, gray: np.ndarray) -> None:
         """Look at the next frame, uint8 (H, W)."""
-        small = cv2.medianBlur(cv2.resize(gray, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), 3)
+        self.add_small(small(gray))
+
+    def add_small(self, small: np.ndarray) -> None:
+        """The same of what `small` makes of it."""
         equal = cv2.equalizeHist(small)
         self._recent.append(equal)
         time = FrameTimecode(self._n, fps=self._rate)

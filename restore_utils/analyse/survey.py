@@ -12,17 +12,19 @@ import numpy as np
 
 from restore_utils.analyse import pictures
 from restore_utils.analyse.analysis import PERCENTILES, Analysis
-from restore_utils.analyse.cuts import CutFinder
+from restore_utils.analyse.cuts import CutFinder, small
 from restore_utils.analyse.tint import chroma
 from restore_utils.core.prefetch import prefetch
 from restore_utils.errors import SourceError
-from restore_utils.media.fields import FieldOrder
+from restore_utils.media.fields import FieldOrder, FieldPair, FieldPairs
 from restore_utils.media.inspect import Clip
-from restore_utils.media.read import Reader
+from restore_utils.media.read import Frame, FrameIndex, Reader
 
 SIDE = 320
 """Longer side in pixels of the pictures that are measured."""
 PROGRESS_EVERY = 10
+DARK = 24
+"""Mean grey level of 255 up to which a picture is too dark to tell where the gate ends."""
 SAME = 0.4
 """Grey levels of 255: the largest mean difference of a block between two frames that are surely the same picture."""
 NEARLY_SAME = 3.0
@@ -46,6 +48,29 @@ FIRST = (0.0, 0.0, 1.0, 0.0, 255.0, 255.0**2)
 """What is measured between frames, of a frame that none is before: motion, gain, offset, difference, residual."""
 
 
+class Seen(NamedTuple):
+    """What is looked at of one frame by itself, and of its fields beside those of the frame before."""
+
+    gray: np.ndarray
+    """uint8 (h, w), the small picture that is measured."""
+    tint: tuple[float, float, float]
+    fields: FieldPair | None
+
+
+class Fact(NamedTuple):
+    """What is measured of one frame and its two neighbours; all that is known of a film follows from these in turn."""
+
+    gray: np.ndarray
+    small: np.ndarray
+    """uint8 (HEIGHT, WIDTH) of analyse.cuts."""
+    light: np.ndarray
+    pair: tuple[float, ...]
+    """As FIRST: against the frame before."""
+    dirt: float
+    tint: tuple[float, float, float]
+    fields: FieldPair | None
+
+
 def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = None) -> Analysis:
     """Read a film once and measure every frame.
 
@@ -58,13 +83,12 @@ def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = 
     Raises:
         SourceError: no frame of the film can be decoded.
     """
-    survey, fields = _Survey(clip.video.width, clip.video.height, clip.video.rate), FieldOrder()
-    tints = array("f")
+    survey = Survey(clip.video.width, clip.video.height, clip.video.rate)
     total = clip.video.frames or (round(clip.duration * clip.video.rate) if clip.duration else None)
     with Reader(clip) as reader:
-        with prefetch(_small(reader, survey.size, fields, tints), depth=8) as frames:
-            for n, gray in enumerate(frames):
-                survey.add(gray)
+        with prefetch(look(reader, survey.size), depth=8) as frames:
+            for n, fact in enumerate(facts(frames)):
+                survey.add(fact)
                 if progress and n % PROGRESS_EVERY == 0:
                     progress(n, max(total, n) if total else None)
         if not survey.count:
@@ -72,15 +96,7 @@ def analyse(clip: Clip, *, progress: Callable[[int, int | None], None] | None = 
         index = reader.index()
     if progress:
         progress(survey.count, survey.count)
-    return Analysis(
-        index=index,
-        shots=survey.cuts.shots(),
-        stats=survey.stats() | {"chroma": np.frombuffer(tints, np.float32).reshape(-1, 3)[: survey.count].copy()},
-        border=survey.border(),
-        interlaced=fields.verdict(clip.video.field_order),
-        lost=reader.lost,
-        messages=tuple(reader.messages),
-    )
+    return survey.analysis(clip, index, reader.lost, reader.messages)
 
 
 def measure(frames: Iterable[np.ndarray], width: int, height: int, rate: Fraction) -> Measured:
@@ -90,19 +106,24 @@ def measure(frames: Iterable[np.ndarray], width: int, height: int, rate: Fractio
         frames: RGB, uint8, (height, width, 3) each.
         rate: frames per second; how long a flash may be before it is a cut depends on it.
     """
-    survey = _Survey(width, height, rate)
-    for frame in frames:
-        gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        survey.add(cv2.resize(gray, survey.size, interpolation=cv2.INTER_AREA))
-    return Measured(survey.cuts.shots(), survey.stats(), survey.border())
+    survey = Survey(width, height, rate)
+
+    def seen() -> Iterator[Seen]:
+        for frame in frames:
+            gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+            yield Seen(cv2.resize(gray, survey.size, interpolation=cv2.INTER_AREA), (0.0, 0.0, 0.0), None)
+
+    for fact in facts(seen()):
+        survey.add(fact)
+    return Measured(survey.cuts.shots(), survey.stats(), survey.light.border(survey.full))
 
 
-def _small(reader: Reader, size: tuple[int, int], fields: FieldOrder, tints: array) -> Iterator[np.ndarray]:
+def look(frames: Iterable[Frame], size: tuple[int, int]) -> Iterator[Seen]:
     """Small luma of each frame; on the way its lines are looked at for fields, and its chroma is measured."""
-    for frame in reader:
-        fields.add(frame.planes)
-        tints.extend(chroma(frame.planes))
-        yield frame.gray(*size)
+    pairs = FieldPairs()
+    for frame in frames:
+        fields = pairs.measure(frame.planes)
+        yield Seen(frame.gray(*size), chroma(frame.planes), fields)
 
 
 def small_size(width: int, height: int) -> tuple[int, int]:
@@ -111,51 +132,113 @@ def small_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-class _Survey:
-    """What has been measured so far."""
+def facts(frames: Iterable[Seen]) -> Iterator[Fact]:
+    """Measure frames that follow one another; each fact comes when the frame behind it has been seen."""
+    before: Seen | None = None
+    aligned: np.ndarray | None = None  # the frame before the last, moved onto it
+    waiting: Fact | None = None
+    for here in frames:
+        pair = FIRST
+        if before is not None:
+            dx, dy = pictures.global_motion(before.gray, here.gray)
+            moved = pictures.shifted(before.gray, dx, dy)
+            gain, offset = pictures.exposure(moved, here.gray)
+            left = pictures.residual(moved, here.gray, gain, offset)
+            pair = (dx, dy, gain, offset, pictures.block_difference(before.gray, here.gray), left)
+            if aligned is not None:
+                dirt = pictures.dirt(aligned, before.gray, pictures.shifted(here.gray, -dx, -dy))
+                waiting = waiting._replace(dirt=dirt)
+            aligned = moved
+            yield waiting
+        waiting = Fact(here.gray, small(here.gray), _light(here.gray), pair, 0.0, here.tint, here.fields)
+        before = here
+    if waiting is not None:
+        yield waiting
+
+
+class Light:
+    """The mean picture of a film, by which the black around its gate is known."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.sum = np.zeros(size[::-1], np.float64)  # of whole numbers: exact, in whatever order they come
+        self.count = 0
+
+    def add(self, gray: np.ndarray, *, first: bool) -> None:
+        """Take a frame; dark ones do not count, but for the first of the film."""
+        if first or gray.mean() > DARK:
+            self.sum += gray
+            self.count += 1
+
+    def border(self, full: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Columns and rows that are black throughout, at most a quarter of each side: left, top, right, bottom.
+
+        Args:
+            full: width and height of the film.
+        """
+        mean = self.sum / max(self.count, 1)
+        limit = min(20.0, 0.25 * float(np.median(pictures.middle(mean))))
+        columns = np.percentile(mean, 80, axis=0) < limit
+        rows = np.percentile(mean, 80, axis=1) < limit
+
+        def run(dark: np.ndarray, full: int) -> int:
+            length = int(np.argmin(dark)) if not dark.all() else 0
+            return int(np.ceil(min(length, len(dark) // 4) * full / len(dark)))
+
+        width, height = full
+        return run(columns, width), run(rows, height), run(columns[::-1], width), run(rows[::-1], height)
+
+
+class Survey:
+    """What the facts of a film's frames, taken in turn, say of it."""
 
     def __init__(self, width: int, height: int, rate: Fraction) -> None:
         self.full = (width, height)
         self.size = small_size(width, height)
-        self.cuts = CutFinder(rate)
+        self.cuts, self.fields, self.light = CutFinder(rate), FieldOrder(), Light(self.size)
         self.count = 0
-        self._light, self._pairs, self._dirt = array("f"), array("f"), array("f")
-        self._before: np.ndarray | None = None  # the last frame
-        self._aligned: np.ndarray | None = None  # the one before it, moved onto it
-        self._sum = np.zeros(self.size[::-1], np.float64)
-        self._summed = 0
+        self._light, self._pairs = array("f"), array("f")
+        self._dirt, self._tints = array("f"), array("f")
 
-    def add(self, gray: np.ndarray) -> None:
-        """Measure the next frame."""
-        self.cuts.add(gray)
-        self._light.extend(_light(gray))
-        if self._before is None:
-            self._pairs.extend(FIRST)
-        else:
-            self._pair(self._before, gray)
-        if self._summed == 0 or gray.mean() > 24:
-            self._sum += gray
-            self._summed += 1
-        self._before = gray
+    def add(self, fact: Fact) -> None:
+        """Take the next frame."""
+        self.light.add(fact.gray, first=self.count == 0)
+        self.add_measured(fact.small, fact.light, fact.pair, fact.dirt, fact.tint, fact.fields)
+
+    def add_measured(
+        self,
+        small: np.ndarray,
+        light: Iterable[float],
+        pair: Iterable[float],
+        dirt: float,
+        tint: Iterable[float],
+        fields: FieldPair | None,
+    ) -> None:
+        """Take the next frame, whose light is counted already."""
+        self.cuts.add_small(small)
+        self.fields.count(fields)
+        self._light.extend(light)
+        self._pairs.extend(pair)
+        self._dirt.append(dirt)
+        self._tints.extend(tint)
         self.count += 1
 
-    def _pair(self, before: np.ndarray, here: np.ndarray) -> None:
-        dx, dy = pictures.global_motion(before, here)
-        aligned = pictures.shifted(before, dx, dy)
-        gain, offset = pictures.exposure(aligned, here)
-        left = pictures.residual(aligned, here, gain, offset)
-        self._pairs.extend((dx, dy, gain, offset, pictures.block_difference(before, here), left))
-        if self._aligned is not None:
-            self._dirt.append(pictures.dirt(self._aligned, before, pictures.shifted(here, -dx, -dy)))
-        else:
-            self._dirt.append(0.0)
-        self._aligned = aligned
+    def analysis(self, clip: Clip, index: FrameIndex, lost: int, messages: Iterable[str]) -> Analysis:
+        """All of it, when all frames were taken."""
+        return Analysis(
+            index=index,
+            shots=self.cuts.shots(),
+            stats=self.stats() | {"chroma": np.frombuffer(self._tints, np.float32).reshape(-1, 3).copy()},
+            border=self.light.border(self.full),
+            interlaced=self.fields.verdict(clip.video.field_order),
+            lost=lost,
+            messages=tuple(messages),
+        )
 
     def stats(self) -> dict[str, np.ndarray]:
         """See Analysis."""
         light = np.frombuffer(self._light, np.float32).reshape(self.count, -1)
         pairs = np.frombuffer(self._pairs, np.float32).reshape(self.count, -1).copy()
-        dirt = np.append(np.frombuffer(self._dirt, np.float32), 0.0)[: self.count].astype(np.float32)
+        dirt = np.frombuffer(self._dirt, np.float32).copy()
         still = np.hypot(pairs[:, 0], pairs[:, 1]) < STILL
         pairs[:, 0] *= self.full[0] / self.size[0]
         pairs[:, 1] *= self.full[1] / self.size[1]
@@ -172,20 +255,6 @@ class _Survey:
             "duplicate": repeated(pairs[:, 4], pairs[:, 5], still),
             "dirt": dirt,
         }
-
-    def border(self) -> tuple[int, int, int, int]:
-        """Columns and rows that are black throughout, at most a quarter of each side: left, top, right, bottom."""
-        mean = self._sum / max(self._summed, 1)
-        limit = min(20.0, 0.25 * float(np.median(pictures.middle(mean))))
-        columns = np.percentile(mean, 80, axis=0) < limit
-        rows = np.percentile(mean, 80, axis=1) < limit
-
-        def run(dark: np.ndarray, full: int) -> int:
-            length = int(np.argmin(dark)) if not dark.all() else 0
-            return int(np.ceil(min(length, len(dark) // 4) * full / len(dark)))
-
-        width, height = self.full
-        return run(columns, width), run(rows, height), run(columns[::-1], width), run(rows[::-1], height)
 
 
 def repeated(differences: np.ndarray, residuals: np.ndarray, still: np.ndarray, window: int = 12) -> np.ndarray:

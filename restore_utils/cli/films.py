@@ -16,6 +16,7 @@ from restore_utils.cli.options import (
     Device,
     Force,
     Models,
+    On,
     Options,
     Price,
     SegmentFrames,
@@ -101,6 +102,7 @@ def restore(
     ] = "",
     stream: Stream = None,
     workers: Workers = "1",
+    on: On = "",
     try_: Annotated[
         bool, typer.Option("--try", help="Only the five seconds that need it most, and what the whole would take.")
     ] = False,
@@ -158,6 +160,7 @@ def restore(
             force=force,
             workers=workers,
             price=price,
+            on=on,
             speech=speech,
             progress=progress,
             tell=tell,
@@ -178,7 +181,7 @@ def _pipe(film: Path, progress: Progress) -> None:
 
 @app.command()
 def assemble(
-    work: Annotated[Path, typer.Argument(help="The folder of a job.")],
+    work: Annotated[str, typer.Argument(help="The folder of a job, or its URL in a store.")],
     out: Annotated[Path, typer.Argument(help="The film.")],
     source: Annotated[Path | None, typer.Option(help="Where the source lies now, if it was moved.")] = None,
     force: Force = False,
@@ -187,9 +190,11 @@ def assemble(
 
     Nothing is encoded again.
     """
+    from restore_utils.jobs.place import place_of
     from restore_utils.jobs.store import join_segments
 
-    for message in join_segments(work, out, source=source, force=force):
+    place = place_of(work)
+    for message in join_segments(place.gather(), out, source=source, force=force):
         say(message)
     say(f"{out} is ready")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -14,6 +16,7 @@ from restore_utils.cli.options import (
     Crf,
     Device,
     Models,
+    On,
     Options,
     Price,
     SegmentFrames,
@@ -24,14 +27,16 @@ from restore_utils.cli.options import (
     given_options,
 )
 
-Folder = Annotated[Path, typer.Argument(help="The folder of a job.")]
+Place = Annotated[str, typer.Argument(metavar="JOB", help="The folder of a job, or its URL in a store.")]
 Lease = Annotated[float, typer.Option(help="Seconds without a sign after which a worker is taken for dead.", min=1)]
 
 
 @app.command()
 def plan(
     source: Annotated[str, typer.Argument(help="A film or a folder of images.")],
-    job: Annotated[Path, typer.Argument(help="The folder of the job, on a disk that all workers see.")],
+    job: Annotated[
+        str, typer.Argument(help="The folder of the job, on a disk that all workers see, or s3://bucket/job.")
+    ],
     model: Models = None,
     option: Options = None,
     start: Start = None,
@@ -39,16 +44,27 @@ def plan(
     shots: Shots = None,
     segment_frames: SegmentFrames = 120,
     device: Device = "auto",
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Let workers with other devices take part: pieces agree to a grey level.")
+    ] = False,
     codec: Codec = "",
     crf: Crf = None,
+    workers: Workers = "1",
+    later: Annotated[
+        bool, typer.Option("--later", help="Leave the analysis to the workers, who share it out and then plan.")
+    ] = False,
 ) -> None:
     """Write down what is to be made of a film, for any workers.
 
     It is looked at once; `work` then makes it, as often and on as many machines as wanted.
     """
-    from restore_utils.jobs.job import open_job
+    from restore_utils.errors import OptionError
+    from restore_utils.jobs.bucket import JobBucket
+    from restore_utils.jobs.job import open_film_of, open_job
+    from restore_utils.jobs.processes import analyse_together
     from restore_utils.jobs.settings import settings_for
     from restore_utils.jobs.shot_files import read_shots
+    from restore_utils.jobs.survey import plan_survey
     from restore_utils.progress import text_progress
     from restore_utils.sources import fetch
 
@@ -61,15 +77,27 @@ def plan(
         crf=crf,
         segment_frames=segment_frames,
         device=device,
+        mixed=mixed,
         options=given_options(option),
     )
-    with text_progress() as progress:
-        path = fetch(source, job / "source")
-        with open_job(path, job, progress) as opened:
+    store = JobBucket(job) if "://" in job else None
+    if store and later:
+        raise OptionError("--later needs a folder that all workers see: leave it out, or plan into one")
+    with text_progress() as progress, ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()) if store else job)
+        path = fetch(source, folder / "source")
+        if later:
+            with open_film_of(path, folder, progress) as (clip, _, _):
+                plan_survey(folder, clip, replace(settings, shots=read_shots(shots, clip)) if shots else settings)
+            say(f"{job} is ready to be looked at and planned: python -m restore_utils work {job}")
+            return
+        with open_job(path, folder, progress, analysed=analyse_together(workers)) as opened:
             if shots:
                 settings = replace(settings, shots=read_shots(shots, opened.clip))
             made = opened.plan(settings)
             opened.write(made)
+        if store:
+            store.publish(folder)
     for line in made.messages:
         say(line)
     say(f"{len(made.segments)} pieces are planned in {job}: python -m restore_utils work {job}")
@@ -77,26 +105,39 @@ def plan(
 
 @app.command()
 def work(
-    job: Folder,
+    job: Place,
     workers: Workers = "1",
+    on: On = "",
     lease: Lease = 60.0,
+    only_survey: Annotated[bool, typer.Option("--only-survey", hidden=True)] = False,
 ) -> None:
     """Make what is missing of a planned job, beside any others.
 
     Ends when nothing is missing.
     """
     from restore_utils.errors import JobError
+    from restore_utils.jobs.place import place_of
     from restore_utils.jobs.workers import status as look
     from restore_utils.jobs.workers import work as do
-    from restore_utils.jobs.workers import work_together
     from restore_utils.progress import text_progress
 
-    if workers != 1:
+    place = place_of(job)
+    if on:
+        from restore_utils.jobs.on_ray import work_on
+
         with text_progress() as progress:
-            end = work_together(job, workers, lease=lease, progress=progress)
+            end = work_on(on, place, lease=lease, progress=progress)
+    elif only_survey:
+        do(place, lease=lease, tell=say, only_survey=True)
+        return
+    elif workers != 1:
+        from restore_utils.jobs.processes import work_together
+
+        with text_progress() as progress:
+            end = work_together(place, workers, lease=lease, progress=progress)
     else:
-        do(job, lease=lease, tell=say)
-        end = look(job, lease=lease)
+        do(place, lease=lease, tell=say)
+        end = look(place, lease=lease)
     if end.failed:
         why = next(iter(end.failed.values()))
         raise JobError(f"{len(end.failed)} pieces were given up ({why}): `resume` lets them be tried again")
@@ -105,7 +146,7 @@ def work(
 
 @app.command()
 def status(
-    job: Folder,
+    job: Place,
     lease: Lease = 60.0,
     price: Price = None,
     rate: Annotated[
@@ -115,9 +156,10 @@ def status(
 ) -> None:
     """How far a job is, who works on it, what failed, what it costs."""
     from restore_utils.jobs.costs import cost_lines
+    from restore_utils.jobs.place import place_of
     from restore_utils.jobs.workers import status as look
 
-    now = look(job, lease=lease)
+    now = look(place_of(job), lease=lease)
     lines = now.lines()
     if price is not None:
         rates = now.rates if rate is None else {"one machine": rate}
@@ -127,26 +169,28 @@ def status(
 
 
 @app.command()
-def pause(job: Folder) -> None:
+def pause(job: Place) -> None:
     """Let the workers of a job finish the pieces in hand and wait."""
-    from restore_utils.files.board import Board
     from restore_utils.jobs.claims import pause as hold
+    from restore_utils.jobs.place import place_of
     from restore_utils.jobs.workers import status as look
 
-    look(job)
-    hold(Board(job))
+    place = place_of(job)
+    look(place)
+    hold(place.board)
     say(f"paused: python -m restore_utils resume {job}")
 
 
 @app.command()
-def resume(job: Folder) -> None:
+def resume(job: Place) -> None:
     """Let the workers of a job go on, and try again what failed."""
-    from restore_utils.files.board import Board
     from restore_utils.jobs.claims import resume as release
+    from restore_utils.jobs.place import place_of
     from restore_utils.jobs.workers import status as look
 
-    look(job)
-    release(Board(job))
+    place = place_of(job)
+    look(place)
+    release(place.board)
 
 
 @app.command()

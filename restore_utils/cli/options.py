@@ -100,3 +100,10 @@ Workers = Annotated[
         parser=_count, metavar="N|gpus", help="Processes: so many, which share the cores, or one a graphics card."
     ),
 ]
+
+On = Annotated[
+    str,
+    typer.Option(
+        metavar="ray|ray://HOST:PORT", help="A cluster of Ray that makes the pieces; it sees the job.  [default: none]"
+    ),
+]

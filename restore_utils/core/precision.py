@@ -70,6 +70,17 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def device_class(device: torch.device) -> str:
+    """What machines have in common that make equal frames: the instructions in which their devices compute.
+
+    Sums are taken in another order by other kernels; what comes of that is far below a grey level, and is not equal.
+    """
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"cuda {major}.{minor}"
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else device.type
+
+
 def graphics_cards() -> list[str]:
     """The graphics cards that this process may use, as CUDA_VISIBLE_DEVICES names them to another.
 

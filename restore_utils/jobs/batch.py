@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from restore_utils.errors import OptionError, RestoreError
+from restore_utils.errors import OptionError, RestoreError, told
 from restore_utils.files.parts import replacing
+from restore_utils.jobs.processes import Count
 from restore_utils.jobs.restoration import Restoration, restore_film
 from restore_utils.jobs.settings import settings_for
-from restore_utils.jobs.workers import Count
 from restore_utils.media.inspect import probe
 from restore_utils.pairs.make import SUFFIXES
 from restore_utils.progress import Progress
@@ -151,7 +151,8 @@ def run(
             if then:
                 subprocess.run([*shlex.split(then), str(row.target)], check=True, stdin=subprocess.DEVNULL)
         except Exception as error:  # whatever is wrong with one film, the others are made
-            reason = " ".join(str(error).split()) or type(error).__name__
+            is_system = isinstance(error, OSError) and not isinstance(error, RestoreError)
+            reason = told(error) if is_system else " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, (RestoreError, OSError, subprocess.CalledProcessError)):
                 log.exception("%s failed", row.source)
         outcomes.append(Outcome(row, done, reason, time.monotonic() - begun))

@@ -65,6 +65,8 @@ class Changes:
         self.repaired = np.zeros(stop - first, np.float32)
         self.touched = np.zeros(stop - first, np.float32)
         self.luma = np.zeros((stop - first, 2), np.float32)
+        self.device = ""
+        """The class of the device that made the frames, see core.precision.device_class; "" where nobody wrote it."""
         self.notes: dict[int, tuple[str, ...]] = {}
         """What models have to say of the shots that these frames belong to, by the shots' first frames."""
         self.figures: dict[int, tuple[tuple[str, np.ndarray], ...]] = {}
@@ -149,6 +151,7 @@ class Changes:
                 notes=np.array(json.dumps(self.notes)),
                 figures=np.array(json.dumps(captions)),
                 seal=np.array(seal),
+                device=np.array(self.device),
                 shown=np.array([(s.n, s.largest) for s in self.shown], np.float64).reshape(-1, 2),
                 spots=np.array([(s.n, s.share) for s in self.spots], np.float64).reshape(-1, 2),
                 **pictures,
@@ -161,6 +164,8 @@ class Changes:
             first, stop = (int(n) for n in data["range"][:2])
             found = cls(first, stop)
             found.repaired, found.touched, found.luma = data["repaired"], data["touched"], data["luma"]
+            if "device" in data:
+                found.device = str(data["device"])
             if "notes" in data:
                 found.notes = {int(k): tuple(lines) for k, lines in json.loads(str(data["notes"])).items()}
 
@@ -201,6 +206,12 @@ def read_seal(path: Path) -> str | None:
             return str(data["seal"])
     except Exception:  # a damaged archive raises anything: RuntimeError, NotImplementedError, MemoryError, ...
         return None
+
+
+def read_device(path: Path) -> str:
+    """The class of the device that made the frames; "" where it is not known."""
+    with np.load(path) as data:
+        return str(data["device"]) if "device" in data else ""
 
 
 def brightness(rgb: np.ndarray) -> float:

@@ -18,6 +18,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from restore_utils.files.board import Board
+from restore_utils.files.bucket import Bucket
+
+Notes = Board | Bucket
 
 LEASE_S = 60.0
 """Seconds without a sign after which a worker is taken for dead; it gives one four times in that."""
@@ -42,7 +45,7 @@ class Claims:
         lease: seconds; the same for all of them.
     """
 
-    def __init__(self, board: Board, worker: str, *, lease: float = LEASE_S) -> None:
+    def __init__(self, board: Notes, worker: str, *, lease: float = LEASE_S) -> None:
         self.board, self.worker, self.lease = board, worker, lease
         self._done = {"frames": 0, "seconds": 0.0}
 
@@ -68,6 +71,13 @@ class Claims:
             for generation in range(claim.generation + 1):
                 self.board.remove(f"claims/{claim.name}.{generation}")
 
+    def clear(self, names: Iterable[str]) -> None:
+        """Remove what claims there are on tasks that are done: those of workers that died as they had finished."""
+        done = set(names)
+        for note in self.board.times("claims"):
+            if note.rpartition(".")[0] in done:
+                self.board.remove(f"claims/{note}")
+
     def held(self) -> dict[str, str]:
         """Tasks that are in work, and by whom."""
         held = {name: generation for name, (generation, over) in self._held().items() if not over}
@@ -78,7 +88,8 @@ class Claims:
         last: dict[str, tuple[int, float]] = {}
         for note, time in self.board.times("claims").items():
             name, _, generation = note.rpartition(".")
-            last[name] = max(last.get(name, (-1, 0.0)), (int(generation), time))
+            if generation.isdigit():
+                last[name] = max(last.get(name, (-1, 0.0)), (int(generation), time))
         if not last:
             return {}
         signs, now = self.board.times("alive"), self.board.now()
@@ -165,35 +176,35 @@ class Claims:
         }
 
 
-def failures_on(board: Board) -> dict[str, list[dict]]:
+def failures_on(board: Notes) -> dict[str, list[dict]]:
     """Of each task that failed: which worker it failed on and for what reason, the last time last."""
     notes = (note.rpartition(".") for note in board.times("failures"))
     found: dict[str, list[dict]] = {}
-    for name, _, number in sorted(notes, key=lambda parts: (parts[0], int(parts[2]))):
+    for name, _, number in sorted((n for n in notes if n[2].isdigit()), key=lambda parts: (parts[0], int(parts[2]))):
         with suppress(ValueError, TypeError):
             told = json.loads(board.read(f"failures/{name}.{number}") or "")
             found.setdefault(name, []).append({"worker": str(told["worker"]), "reason": str(told["reason"])})
     return found
 
 
-def forget_failures(board: Board, names: Iterable[str] | None = None) -> None:
+def forget_failures(board: Notes, names: Iterable[str] | None = None) -> None:
     """Let what failed be tried again: these tasks, or all."""
     for note in board.times("failures"):
         if names is None or note.rpartition(".")[0] in names:
             board.remove(f"failures/{note}")
 
 
-def is_paused(board: Board) -> bool:
+def is_paused(board: Notes) -> bool:
     """Whether the work on a job is held up."""
     return board.read("pause") is not None
 
 
-def pause(board: Board) -> None:
+def pause(board: Notes) -> None:
     """Hold the work up: workers finish the piece in hand and wait."""
     board.create("pause", "")
 
 
-def resume(board: Board) -> None:
+def resume(board: Notes) -> None:
     """Let the workers go on, and try again what was given up."""
     forget_failures(board)
     board.remove("pause")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 
 from restore_utils.analyse import Analysis, analyse, recut
 from restore_utils.core.model import Film, FrameModel, Shot
-from restore_utils.core.precision import choose_device, free_memory
+from restore_utils.core.precision import choose_device, device_class, free_memory
 from restore_utils.core.runner import RunSize
 from restore_utils.errors import DiskFullError, JobError, ModelError, OptionError, OutputError, SourceError
 from restore_utils.files.lock import lock
@@ -66,6 +66,15 @@ from restore_utils.restorers.registry import build_all
 log = logging.getLogger("restore_utils")
 
 _FORMAT = 1
+
+
+Analysed = Callable[[Path, Clip, Progress | None], Analysis]
+"""Makes the analysis of the film of a job's folder."""
+
+
+def one_pass(_folder: Path, clip: Clip, progress: Progress | None) -> Analysis:
+    """The analysis of a film that is read once."""
+    return analyse(clip, progress=progress and (lambda done, total: progress("analyse", done, total)))
 
 
 class Job:
@@ -174,7 +183,7 @@ class Job:
         """Those of the last plan if it had the same models: a resumed run must not depend on the memory free today."""
         last = read_state(self.folder).get("plan")
         names = [(m.name, dict(m.options), m.fingerprint) for m in models]
-        if last and last["recipe"]["device"] == device.type:
+        if last and (last["recipe"]["device"] == device.type or settings.mixed):
             for known in (last["recipe"]["models"], *last.get("chains", ())):
                 if [(m["name"], m["options"], m["weights"]) for m in known] == names:
                     return tuple(RunSize(m["length"], m["tile"]) for m in known)
@@ -188,8 +197,11 @@ class Job:
         write_state(self.folder, state)
         self.mirror.put(self.folder / "job.json")
 
-    def planned(self) -> Plan:
+    def planned(self, *, elsewhere: bool = False) -> Plan:
         """The plan that is written in the folder, with its models built on this machine.
+
+        Args:
+            elsewhere: the work is done by other machines, and this one may have another device.
 
         Raises:
             JobError: there is none, or what this machine would make is not what was planned.
@@ -197,9 +209,15 @@ class Job:
         written = read_state(self.folder).get("plan")
         if not written:
             raise JobError(f"nothing is planned in {self.folder}: give the folder that `restore --work` was given")
-        plan = self.plan(Settings.read(written["settings"]))
+        settings = Settings.read(written["settings"])
+        anywhere = settings.mixed or elsewhere
+        plan = self.plan(replace(settings, device="auto", mixed=True) if anywhere else settings)
+        here, there = device_class(plan.device), written.get("device_class")
+        plan = plan.named_as(written) if anywhere else plan
         if plan.written(self.analysis.index)["segments"] != written["segments"]:
             raise JobError(f"{self.folder} was planned otherwise: {_difference(written['recipe'], plan.recipe)}")
+        if there not in (None, here) and not anywhere:
+            raise JobError(f"{self.folder} is planned for {there}, here is {here}: plan it --mixed to use both")
         return plan
 
     # ---- running ----
@@ -306,6 +324,16 @@ def attach(folder: Path) -> Job:
     state = read_state(folder)
     if not state:
         raise JobError(f"{folder} is not the folder of a job: give the folder that `restore --work` was given")
+    clip = source_of(folder, state)
+    return Job(folder, clip, state["content"], Analysis.load(folder / "analysis.npz"), Mirror(folder, None))
+
+
+def source_of(folder: Path, state: dict) -> Clip:
+    """The film of a job, where its folder says or in the folder.
+
+    Raises:
+        JobError: the film is not what it was. SourceError: it is not there.
+    """
     places = (Path(state["source"]), folder / "source" / Path(state["source"]).name)
     place = next((p for p in places if p.exists()), None)
     if place is None:
@@ -313,7 +341,7 @@ def attach(folder: Path) -> Job:
     clip = probe(place, stream=state["stream"])
     if not clip.images and state.get("sample") not in (None, sample(place)):
         raise JobError(f"{place} is not the film that {folder} was made for")
-    return Job(folder, clip, state["content"], Analysis.load(folder / "analysis.npz"), Mirror(folder, None))
+    return clip
 
 
 @contextmanager
@@ -324,16 +352,45 @@ def open_job(
     *,
     mirror: Path | None = None,
     stream: int | None = None,
+    analysed: Analysed = one_pass,
 ) -> Iterator[Job]:
     """Open the job of a film in a folder, new or begun, and hold its lock; analyses the film if that was not done.
 
     Args:
         mirror: a second folder to which all that is finished is copied at once, and from which it is brought back.
         stream: number of the picture's stream, in a film that holds several.
+        analysed: makes the analysis of the film of a folder; by default in one pass.
 
     Raises:
         JobError: another run holds the folder, or it belongs to another film or picture.
         SourceError: the film cannot be read.
+    """
+    with open_film_of(source, folder, progress, mirror=mirror, stream=stream) as (clip, state, copies):
+        saved = folder / "analysis.npz"
+        analysis = _load(saved) if saved.exists() else None
+        if analysis is None:
+            try:
+                analysis = analysed(folder, clip, progress)
+            except SourceError:
+                if "plan" not in state:  # a folder of no use
+                    (folder / "job.json").unlink(missing_ok=True)
+                raise
+            analysis.save(saved)
+        now = read_state(folder)
+        if now.pop("survey", None):  # nobody needs to do that any more
+            write_state(folder, now)
+        copies.put(folder / "job.json", saved, *(clip.images or [clip.path]))
+        yield Job(folder, clip, state["content"], analysis, copies)
+
+
+@contextmanager
+def open_film_of(
+    source: Path, folder: Path, progress: Progress | None, *, mirror: Path | None = None, stream: int | None = None
+) -> Iterator[tuple[Clip, dict, Mirror]]:
+    """Hold the folder of a film's job, new or begun, and write down whose it is; see open_job.
+
+    Returns:
+        The film, what job.json says, and the second copy of the folder.
     """
     clip = probe(source, stream=stream)
     with gone_if_empty(folder), _held(folder):
@@ -346,21 +403,14 @@ def open_job(
             raise JobError(f"{folder} belongs to another film ({state['source']}): choose another folder with {places}")
         if state.get("stream", clip.video.index) != clip.video.index:
             raise JobError(f"{folder} belongs to stream {state['stream']} of the film: choose another with --work")
-        saved = folder / "analysis.npz"
-        # Where nothing says whose it is, it may be that of another film.
-        analysis = _load(saved) if state and saved.exists() else None
-        made = analysis is None
-        if made:
-            analysis = analyse(clip, progress=progress and (lambda done, total: progress("analyse", done, total)))
+        if not state:  # nothing says whose the analysis is: it may be that of another film
+            (folder / "analysis.npz").unlink(missing_ok=True)
         stat = clip.path.stat()
         state |= {"format": _FORMAT, "source": str(clip.path.resolve()), "content": content}
         state |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sample": sample(clip.path)}
         state |= {"stream": clip.video.index}
-        write_state(folder, state)  # before the analysis, which does not say whose it is
-        if made:
-            analysis.save(saved)
-        copies.put(folder / "job.json", saved, *(clip.images or [clip.path]))
-        yield Job(folder, clip, content, analysis, copies)
+        write_state(folder, state)
+        yield clip, state, copies
 
 
 @contextmanager

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from restore_utils.analyse import Analysis
 from restore_utils.core.model import Result
+from restore_utils.core.precision import device_class
 from restore_utils.core.prefetch import prefetch
 from restore_utils.core.runner import open_shot, restore
-from restore_utils.files.mirror import Mirror
 from restore_utils.jobs.changes import Changes
 from restore_utils.jobs.frames import SourceFrames
 from restore_utils.jobs.plan import Plan, Segment, tell_pixel_aspect
@@ -23,10 +24,16 @@ from restore_utils.media.clip import Clip
 from restore_utils.media.write import Encoding, Writer
 
 
+class Copies(Protocol):
+    """What is told of each file that is finished: files.mirror.Mirror, or a place that others see."""
+
+    def put(self, *files: Path) -> None: ...
+
+
 class Maker:
     """Makes pieces of a plan in the folder of its job."""
 
-    def __init__(self, folder: Path, clip: Clip, analysis: Analysis, plan: Plan, mirror: Mirror) -> None:
+    def __init__(self, folder: Path, clip: Clip, analysis: Analysis, plan: Plan, mirror: Copies) -> None:
         self.folder, self.clip, self.analysis, self.plan, self.mirror = folder, clip, analysis, plan, mirror
         self.states = States(folder, plan.recipe)
 
@@ -90,6 +97,7 @@ class Maker:
         """Writers of one segment. Nothing stays of one that is not whole; the film, written last, stands for all."""
         plan, chain = self.plan, self.plan.chain_at(segment.first)
         size, changes = (plan.width, plan.height), Changes(segment.first, segment.stop)
+        changes.device = device_class(plan.device)
         # The source with the shape that samples of the result have.
         video = replace(self.clip.video, sample_aspect=tell_pixel_aspect(chain.models, self.clip.video))
         clip = replace(self.clip, video=video)

@@ -18,6 +18,7 @@ import torch
 
 from restore_utils.analyse import Analysis
 from restore_utils.core.model import Film, FrameModel, name_of
+from restore_utils.core.precision import device_class
 from restore_utils.core.runner import RunSize
 from restore_utils.core.tiles import smallest_tile
 from restore_utils.errors import ModelError, OptionError
@@ -108,6 +109,25 @@ class Plan:
     def stop(self) -> int:
         return self.segments[-1].stop
 
+    def named_as(self, written: Mapping) -> Plan:
+        """The same plan on another device than the one it was written for, with the names that its pieces have there.
+
+        Args:
+            written: what `written` gave there.
+        """
+        known = (written["recipe"]["models"], *written.get("chains", ()))
+        chains = []
+        for chain, models in zip(self.chains, known):
+            own = [{**m, "dtype": there["dtype"]} for m, there in zip(chain.recipe["models"], models)]
+            recipe = {**chain.recipe, "device": written["recipe"]["device"], "models": own}
+            chains.append(replace(chain, recipe=recipe))
+        plan = replace(self, chains=tuple(chains))
+        named = (
+            Segment(s.first, s.stop, segment_name(s.first, s.stop, plan.chain_at(s.first).recipe))
+            for s in plan.segments
+        )
+        return replace(plan, segments=tuple(named))
+
     def written(self, index: FrameIndex) -> dict:
         """As plain data: with the film and its analysis, all that is needed to make any of its pieces anywhere."""
         more = {"chains": [chain.recipe["models"] for chain in self.chains[1:]]} if self.chains[1:] else {}
@@ -120,6 +140,7 @@ class Plan:
             "start": start,
             "stop": stop,
             "span": [None if time is None else str(time) for time in span(index, self.settings, self.first, self.stop)],
+            "device_class": device_class(self.device),
             "codec": self.settings.encoding.codec,
             "size": [self.width, self.height],
             **more,

@@ -27,13 +27,14 @@ from restore_utils.jobs.claims import forget_failures
 from restore_utils.jobs.costs import cost_lines
 from restore_utils.jobs.job import Job, open_job
 from restore_utils.jobs.line import program
+from restore_utils.jobs.on_ray import check_address, work_on
 from restore_utils.jobs.plan import Plan, frame_range, out_size, tell_pixel_aspect
+from restore_utils.jobs.processes import Count, analyse_together, work_together
 from restore_utils.jobs.settings import Settings, settings_for
 from restore_utils.jobs.shot_files import as_toml, read_shots
 from restore_utils.jobs.shots import SKIP
 from restore_utils.jobs.store import COPIED, MADE, SHOTS, check_result, gone_if_empty, own_result, result_place
 from restore_utils.jobs.times import time_text
-from restore_utils.jobs.workers import Count, work_together
 from restore_utils.media.encoding import check_size
 from restore_utils.media.inspect import probe
 from restore_utils.media.made import save as remember
@@ -105,6 +106,7 @@ def restore_film(
     force: bool = False,
     speech: SpeechSettings | None = None,
     workers: Count = 1,
+    on: str = "",
     price: float | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
@@ -129,6 +131,7 @@ def restore_film(
         only_worst: restore only the seconds that need it most, and tell what the whole would take.
         speech: subtitles and cleaned sound for the result.
         workers: processes that make the pieces and share the processor's cores out, or "gpus" for one a graphics card.
+        on: a cluster that makes the pieces, see jobs.on_ray.work_on; it has to see `work` and the film.
         price: of an hour of this machine: with `only_worst`, what the whole would cost is told too.
         tell: called with each line of the result's `messages` as soon as it is known, most before the work begins.
 
@@ -150,6 +153,8 @@ def restore_film(
         speech.check()
     # A wrong name, and a result that is too large, are to be said before hours of download and analysis.
     device = choose_device(settings.device)
+    if on:
+        check_address(on)
     if workers == "gpus":
         graphics_cards()
         if device.type != "cuda":
@@ -174,7 +179,10 @@ def restore_film(
         raise OutputError(f"{page} is the source itself: choose another name for the report")
     for place in filter(None, (result_place(out), page, mask_out and Path(mask_out))):
         check_result(work, place, force)
-    with open_job(path, work, progress, mirror=Path(mirror) if mirror else None, stream=settings.stream) as job:
+    analysed = analyse_together(workers)
+    with open_job(
+        path, work, progress, mirror=Path(mirror) if mirror else None, stream=settings.stream, analysed=analysed
+    ) as job:
         part = frame_range(job.analysis, settings.start, settings.stop)
         if only_worst:
             settings = _worst(job, settings)
@@ -185,7 +193,7 @@ def restore_film(
         lines = _Told(tell)
         lines(plan.messages)
         made = sum(len(s) for s in job.missing(plan))
-        seconds = job.run(plan, progress) if workers == 1 else _together(job, plan, workers, progress)
+        seconds = _together(job, plan, workers, on, progress) if on or workers != 1 else job.run(plan, progress)
         added = _speech(job, plan, None if only_worst else speech, progress)
         messages = [*plan.messages, *added.messages, *job.assemble(out, force=force)]
         if mask_out:
@@ -232,12 +240,12 @@ def _why(error: Exception) -> str:
     return " ".join(f"{error}".split()) or type(error).__name__
 
 
-def _together(job: Job, plan: Plan, workers: Count, progress: Progress | None) -> float:
-    """Let several processes make the pieces of a plan; returns the seconds that it took."""
+def _together(job: Job, plan: Plan, workers: Count, on: str, progress: Progress | None) -> float:
+    """Let several processes or a cluster make the pieces of a plan; returns the seconds that it took."""
     begun = time.monotonic()
     job.write(plan)
     forget_failures(Board(job.folder))
-    end = work_together(job.folder, workers, progress=progress)
+    end = work_on(on, job.folder, progress=progress) if on else work_together(job.folder, workers, progress=progress)
     job.mirror.put(*sorted(job.folder.glob("states/*")), *sorted(job.folder.glob("segments/*")))
     if end.failed:
         raise JobError(f"{len(end.failed)} pieces could not be made: {next(iter(end.failed.values()))}")

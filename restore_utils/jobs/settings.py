@@ -38,6 +38,8 @@ class Settings:
     segment_frames: int = 120
     """Length of a finished piece, about: an interrupted run does at most one again."""
     device: str = "auto"
+    mixed: bool = False
+    """Whether workers with devices of other kinds than that of the plan take part; which one made a piece is kept."""
     mask: bool = False
     """Whether a film of the masks is written beside the result."""
     stream: int | None = None
@@ -71,7 +73,7 @@ class Settings:
     def written(self) -> dict:
         """As plain data."""
         return {
-            **{key: getattr(self, key) for key in ("segment_frames", "device", "mask", "stream")},
+            **{key: getattr(self, key) for key in ("segment_frames", "device", "mixed", "mask", "stream")},
             "models": list(self.models),
             "options": dict(self.options),
             "shots": [shot.written() for shot in self.shots],
@@ -102,6 +104,7 @@ def settings_for(
     crf: int | None = None,
     segment_frames: int = 120,
     device: str = "auto",
+    mixed: bool = False,
     mask: bool = False,
     mask_in: str | Path | None = None,
     stream: int | None = None,
@@ -145,6 +148,7 @@ def settings_for(
         encoding=Encoding(codec, crf),
         segment_frames=_count("segment-frames", segment_frames),
         device=device,
+        mixed=mixed,
         mask=mask,
         stream=stream,
     )

@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -25,7 +26,7 @@ from restore_utils.files.board import Board
 from restore_utils.files.lock import lock
 from restore_utils.files.parts import part_of
 from restore_utils.files.sample import sample
-from restore_utils.jobs.changes import read_seal
+from restore_utils.jobs.changes import read_device, read_seal
 from restore_utils.jobs.claims import failures_on
 from restore_utils.jobs.settings import Settings
 from restore_utils.media.inspect import Clip, probe
@@ -252,9 +253,10 @@ def join_segments(
             f"{_named(folder, lacking)}; run `restore` or `work` again to resume"
         )
     if clip is None:
-        place = source or Path(state["source"])
-        if not place.exists():
-            raise SourceError(f"{place} is not there any more, and its sound is needed: tell where with --source")
+        known = Path(state["source"])
+        place = next((p for p in (source or known, folder / "source" / known.name) if p.exists()), None)
+        if place is None:
+            raise SourceError(f"{known} is not there any more, and its sound is needed: tell where with --source")
         clip = probe(place, stream=state["stream"])
         if content_hash(clip, state, None) != state["content"]:
             raise JobError(f"{place} is not the film that {folder} was made from")
@@ -264,7 +266,17 @@ def join_segments(
         )
     start, stop, end = map(_seconds, plan["span"])
     with own_result(folder, result_place(out)):
-        return join(files, clip, out, start=start, stop=stop, end=end, made=made_tracks(folder / MADE))
+        said = join(files, clip, out, start=start, stop=stop, end=end, made=made_tracks(folder / MADE))
+    return [*said, *_mixed(Counter(read_device(changes_file(folder, name)) for _, _, name in plan["segments"]))]
+
+
+def _mixed(devices: Counter[str]) -> list[str]:
+    """The line about pieces that devices of several kinds made."""
+    del devices[""]
+    if len(devices) < 2:
+        return []
+    counts = ", ".join(f"{count} on {device}" for device, count in sorted(devices.items()))
+    return [f"devices of several kinds made the film ({counts} pieces): where these meet it may differ by a grey level"]
 
 
 def _named(folder: Path, segments: Sequence[Sequence]) -> str:

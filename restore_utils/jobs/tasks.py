@@ -12,7 +12,7 @@ from restore_utils.jobs.job import Job, attach
 from restore_utils.jobs.make import Maker
 from restore_utils.jobs.plan import Plan, Segment
 from restore_utils.jobs.states import state_file, state_name, stores_state
-from restore_utils.jobs.store import is_finished
+from restore_utils.jobs.store import is_finished, read_state
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Task:
     """A piece of work whose result is known by its name: it is done where that is there."""
 
     kind: str
-    """"state": what a model finds out about a shot. "segment": a piece of the film."""
+    """"part": a part of the analysis. "analysis": all of it. "state": what a model finds out about a shot. "segment": a
+    piece of the film."""
     first: int
     stop: int
     """The frames first <= n < stop of the film."""
@@ -52,7 +53,12 @@ def tasks(plan: Plan) -> list[Task]:
 
 def is_done(folder: Path, task: Task) -> bool:
     """Whether the result of a task is there."""
-    return is_finished(folder, task.name) if task.kind == "segment" else state_file(folder, task.name).exists()
+    if task.kind == "segment":
+        return is_finished(folder, task.name)
+    if task.kind == "state":
+        return state_file(folder, task.name).exists()
+    # Parts go when they were put together.
+    return (folder / "parts" / f"{task.name}.npz").exists() or "survey" not in read_state(folder)
 
 
 def run_task(folder: Path, task: Task) -> None:

@@ -238,6 +238,20 @@ class FilmDecoder(AbstractContextManager):
         missing = round((length - self._end) * self._given / known)
         return missing if missing >= 2 else 0
 
+    def faults(self) -> int:
+        """How many frames or packets so far were not as they should be."""
+        counted = (self._failed, self._damaged, self._suspect, self._untimed, self._resized, self._hidden)
+        return sum(counted) + sum(self._found.values())
+
+    def first_facts(self) -> str:
+        """What the first frame said of itself, to which those after it are compared."""
+        had, facts = self._first or (set(), {})
+        return repr((sorted(had), facts))
+
+    def assume(self, count: int) -> None:
+        """Taken that `count` frames were read from the beginning to here without a fault."""
+        self._sent = self._given = count
+
     def report(self) -> list[str]:
         """One line for each thing that was not as it should be; complete once all was read."""
         facts = [
@@ -308,6 +322,17 @@ class ImageDecoder(AbstractContextManager):
         self._converted += 1
         colour = resolve_colour(frame, layout(frame.format.name), "images")
         return from_rgb(to_rgb(frame, replace(colour, curve=video.colour.curve)), name, video.colour)
+
+    def faults(self) -> int:
+        """How many images so far were not as they should be."""
+        return self.lost + self._converted
+
+    def first_facts(self) -> str:
+        """Nothing: what images say of themselves is not compared."""
+        return ""
+
+    def assume(self, count: int) -> None:
+        """Taken that `count` images were read before without a fault."""
 
     def report(self) -> list[str]:
         """One line for each thing that was not as it should be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import av
 import cv2
@@ -27,6 +28,46 @@ _LINES = 320
 were chosen on 105 clips of 120 to 480 lines: FFmpeg's test pictures whole, rolling, interlaced and in pulldown."""
 
 
+class FieldPair(NamedTuple):
+    """What two frames that follow one another say of their fields."""
+
+    order: str
+    """'tff', 'bff', 'progressive' or 'undetermined', of the first of them."""
+    top: float
+    """How far its first field and that of the frame before are apart, in grey levels."""
+    bottom: float
+    rows: int
+    """Lines of the picture."""
+
+
+class FieldPairs:
+    """Holds each frame of a film against the one before; see FieldOrder.
+
+    Args:
+        columns: how many columns of the picture to look at, spread over its width.
+    """
+
+    def __init__(self, columns: int = 256) -> None:
+        self._columns = columns
+        self._last: np.ndarray | None = None
+
+    def measure(self, frame: av.VideoFrame) -> FieldPair | None:
+        """Take the next frame, in a planar format; None where there is nothing to hold it against."""
+        luma = arrays(frame)[0]
+        step = -(-luma.shape[1] // self._columns)
+        lines = luma[: luma.shape[0] // 2 * 2, step // 2 :: step].astype(np.int32) >> (
+            layout(frame.format.name).bits - 8
+        )
+        lines = lines.astype(np.int16)
+        if min(lines.shape) < _SMALLEST:
+            return None
+        last, self._last = self._last, lines
+        if last is None or last.shape != lines.shape:
+            return None
+        top, bottom = _change(last[::2], lines[::2]), _change(last[1::2], lines[1::2])
+        return FieldPair(_order(last, lines), top, bottom, luma.shape[0])
+
+
 class FieldOrder:
     """Measures whether a film is interlaced, and which field comes first.
 
@@ -44,26 +85,21 @@ class FieldOrder:
     """
 
     def __init__(self, columns: int = 256) -> None:
-        self._columns = columns
+        self._pairs = FieldPairs(columns)
         self._rows = 0
-        self._last: np.ndarray | None = None
         self._counts = {"tff": 0, "bff": 0, "progressive": 0, "undetermined": 0}
         self._repeats = _Repeats()
 
     def add(self, frame: av.VideoFrame) -> None:
         """Take the next frame of the film, in a planar format; frames must follow one another."""
-        luma = arrays(frame)[0]
-        step = -(-luma.shape[1] // self._columns)
-        lines = luma[: luma.shape[0] // 2 * 2, step // 2 :: step].astype(np.int32) >> (
-            layout(frame.format.name).bits - 8
-        )
-        lines = lines.astype(np.int16)
-        if min(lines.shape) < _SMALLEST:
-            return
-        last, self._last, self._rows = self._last, lines, luma.shape[0]
-        if last is not None and last.shape == lines.shape:
-            self._counts[_order(last, lines)] += 1
-            self._repeats.add(last, lines)
+        self.count(self._pairs.measure(frame))
+
+    def count(self, pair: FieldPair | None) -> None:
+        """Take what was measured of the next frame and the one before."""
+        if pair:
+            self._rows = pair.rows
+            self._counts[pair.order] += 1
+            self._repeats.add(pair.top, pair.bottom)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -113,10 +149,9 @@ class _Repeats:
         self._before: tuple[int, str] | None = None
         self._steps = {"tff": 0, "bff": 0}
 
-    def add(self, last: np.ndarray, lines: np.ndarray) -> None:
-        """Take a pair of frames, int16 (H, W)."""
+    def add(self, top: float, bottom: float) -> None:
+        """Take a pair of frames: by how much each field changed, in grey levels."""
         self._n += 1
-        top, bottom = _change(last[::2], lines[::2]), _change(last[1::2], lines[1::2])
         self._noise.append(min(top, bottom))
         floor = min(self._noise)  # a field that is repeated changes by the noise of a tape and of a codec
         most, least = max(top, bottom) - floor, min(top, bottom) - floor

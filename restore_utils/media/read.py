@@ -238,7 +238,7 @@ class Reader:
         """Frames from first on. A frame is known by its time and samples, those after it by their order and samples."""
         n, started = None, False
         for decoded in source:
-            check = _check(decoded.planes)
+            check = checksum(decoded.planes)
             if n is not None and check != index.checks[n]:
                 if n >= first:
                     return
@@ -279,7 +279,7 @@ class Reader:
         self._pts.append(decoded.pts)
         self._stamps.append(decoded.stamp)
         self._keys.append(decoded.keyframe)
-        self._checks.append(_check(decoded.planes))
+        self._checks.append(checksum(decoded.planes))
         self._owned.append(decoded.own)
         self._last = decoded.duration
 
@@ -292,7 +292,8 @@ def _place(index: FrameIndex, decoded: Decoded, check: int) -> int | None:
     return int(places[0]) if len(places) == 1 else None  # a film joined with itself has its frames twice
 
 
-def _check(planes: av.VideoFrame) -> int:
+def checksum(planes: av.VideoFrame) -> int:
+    """A checksum of some of a frame's samples."""
     return zlib.crc32(np.ascontiguousarray(arrays(planes)[0][::_CHECK_ROWS]).data)
 
 
