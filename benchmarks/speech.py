@@ -1,6 +1,6 @@
 """Words, times, speakers and cleaned sound, held against the truth.
 
-    python -m benchmarks.speech --footage DIR [--part words silence speakers sound hours] [--model base]
+    python -m benchmarks.speech --footage DIR [--part words silence speakers unsure sound hours] [--model base]
 
 DIR has grid_10speakers_cuts and grid_split_screen (.mp4 with .json: who says what from when to when). Voices are made
 with flite, where the ffmpeg on the path has it. Harder clips are made of the two: another's voice over a face, a cut
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,13 +29,18 @@ import av
 import numpy as np
 from scipy.signal import butter, lfilter, sosfiltfilt
 
+from restore_utils.speech import speakers
 from restore_utils.speech.cleaning import clean, parse
+from restore_utils.speech.faces import Face
 from restore_utils.speech.hearing import Hearing, transcribe
 from restore_utils.speech.picture import cut_times, find_picture
 from restore_utils.speech.recogniser import Recogniser
+from restore_utils.speech.sound import RATE as SOUND_RATE
 from restore_utils.speech.sound import listen, tracks
 from restore_utils.speech.speakers import Cast, find_speakers
-from restore_utils.speech.transcript import plain
+from restore_utils.speech.transcript import Passage, plain, retime
+from restore_utils.speech.turns import Turn
+from restore_utils.speech.voices import embed
 
 VOICES = Path(__file__).parents[1] / "tests" / "speech" / "voices.opus"
 TEXT = (
@@ -220,6 +226,64 @@ def _speaker(turn, truth: Sequence[dict]) -> str:
     return next((line["speaker"] for line in truth if line["start"] <= middle < line["end"]), "")
 
 
+# ---- when it is unsure ----
+
+READERS = ("slt", "rms", "awb", "kal", "en-gb", "en-us+f4")
+"""Voices of flite, and of espeak-ng: none of those by which the limits of `speakers` were chosen."""
+
+
+def spoken(folder: Path, name: str, text: str, number: int) -> np.ndarray:
+    """A sentence by a voice of flite (three letters) or of espeak-ng, 16 kHz."""
+    out = folder / f"{name}-{number}.wav"
+    if len(name) == 3:
+        (folder / "line.txt").write_text(text)
+        ffmpeg("-f", "lavfi", "-i", f"flite=textfile={folder}/line.txt:voice={name}", "-ar", SOUND_RATE, out)
+    else:
+        subprocess.run(["espeak-ng", "-v", name, "-s", "150", "-w", str(out), text], check=True)
+    return np.concatenate(list(listen(out)))
+
+
+def measure_unsure(folder: Path) -> None:
+    """How often a name is given, and how often it is right, at several margins: on voices not used to choose them.
+
+    Each voice says two lines that are seen and the rest off screen; but one, each in turn, is never seen: a name for it
+    is wrong.
+    """
+    sentences = [f"{line}." for line in TEXT.split(".") if line.strip()]
+    lines = [(name, k, spoken(folder, name, line, k)) for name in READERS for k, line in enumerate(sentences)]
+    rng = np.random.default_rng(0)
+    looks = {name: rng.integers(0, 255, (96, 96, 3)).astype(np.uint8) for name in READERS}
+    print("noise    margin   off screen   named   rightly")
+    for snr in (30, 10):
+        turns = []
+        for number, (name, k, sound) in enumerate(lines):
+            noise = lfilter([1], [1, -0.6], rng.normal(size=len(sound)))
+            noisy = sound + noise / noise.std() * np.std(sound) * 10 ** (-snr / 20)
+            passage = Passage(retime(sentences[k], (), 10.0 * number, 10.0 * number + len(sound) / SOUND_RATE))
+            face, blank = None, np.zeros((50, 1), np.float32)
+            if k < 2:
+                face = Face(250 * number, blank, np.zeros((50, 4), np.float32), looks[name], 0.9, 540, blank[:, 0])
+            turns.append(Turn(passage, passage.words, face, 1.5 if face else -1.0, embed(noisy.astype(np.float32))))
+        for margin in (-0.08, -0.04, 0.0, 0.04):
+            found = np.sum([_named(turns, [name for name, *_ in lines], unseen, margin) for unseen in READERS], axis=0)
+            print(f"{snr:3} dB   {margin:+.2f}   {found[0]:10}   {found[1]:5}   {found[2]:7}")
+
+
+def _named(turns: Sequence[Turn], says: Sequence[str], unseen: str, margin: float) -> tuple[int, int, int]:
+    """Lines off screen, those named, and those named rightly, with the limits of likeness moved by a margin."""
+    fresh = [replace(t, face=None if name == unseen else t.face, person=None, note="") for t, name in zip(turns, says)]
+    kept = speakers._SAME, speakers._KNOWN
+    try:
+        speakers._SAME, speakers._KNOWN = kept[0] + margin, kept[1] + margin
+        speakers.people_of(fresh)
+    finally:
+        speakers._SAME, speakers._KNOWN = kept
+    who = {turn.person: name for turn, name in zip(fresh, says) if turn.face is not None and turn.person}
+    off = [(turn, name) for turn, name in zip(fresh, says) if turn.face is None]
+    given = [(turn, name) for turn, name in off if turn.person in who]
+    return len(off), len(given), sum(who[turn.person] == name for turn, name in given)
+
+
 # ---- sound ----
 
 
@@ -374,7 +438,7 @@ def measure_hours(voice: Path, folder: Path, hours: float = 2.0, model: str = "t
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--footage", type=Path, required=True)
-    parser.add_argument("--part", nargs="+", default=["words", "silence", "speakers", "sound", "hours"])
+    parser.add_argument("--part", nargs="+", default=["words", "silence", "speakers", "unsure", "sound", "hours"])
     parser.add_argument("--only", nargs="*", default=[], help="clips of the part speakers, voices of the part sound")
     parser.add_argument("--model", default="base")
     arguments = parser.parse_args()
@@ -389,6 +453,8 @@ def main() -> None:
             measure_silence(folder, recogniser)
         if "speakers" in arguments.part:
             measure_speakers(arguments.footage, folder, recogniser, arguments.only)
+        if "unsure" in arguments.part and has_flite() and shutil.which("espeak-ng"):
+            measure_unsure(folder)
         if "sound" in arguments.part and has_flite():
             measure_sound(folder, recogniser, arguments.only or ("slt", "rms"))
 

@@ -90,6 +90,9 @@ def restore(
     ] = "",
     speech_model: Annotated[str, typer.Option(help="Which recogniser hears; see transcribe.")] = "base",
     language: Annotated[str, typer.Option(help="The language spoken, such as en; found out if not given.")] = "",
+    track: Annotated[
+        str, typer.Option(help="Number or language of the sound that is heard and cleaned; its default one if not.")
+    ] = "",
     speakers: Annotated[
         bool, typer.Option("--speakers", help="With --subtitles: who says each line; see transcribe.")
     ] = False,
@@ -141,7 +144,7 @@ def restore(
     )
     speech = None
     if subtitles or sound:
-        hearing = Hearing(speech_model, language)
+        hearing = Hearing(speech_model, language, track=track)
         speech = SpeechSettings(subtitles, hearing, sound=parse(sound), speakers=speakers or bool(names), names=names)
     with text_progress() as progress:
         done = restore_film(

@@ -147,7 +147,7 @@ def sound(
         Path | None, typer.Argument(help="The film with the cleaned sound first and its own second; none: measure.")
     ] = None,
     clean: Annotated[
-        str, typer.Option(help="What to clean, each 0 to 1: clicks=1,hum=1,hiss=0.6,level=1[,engine=deepfilternet].")
+        str, typer.Option(help="What to clean, each 0 to 1: clicks=1,hum=1,hiss=0.4,level=1[,engine=deepfilternet].")
     ] = "clicks,hum,hiss",
     track: Track = "",
     work: Work = None,

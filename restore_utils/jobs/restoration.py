@@ -469,10 +469,10 @@ def _command(source: str, done: Restoration, plan: Plan, speech: SpeechSettings 
         "--mask-out": done.mask,
         "--stream": settings.stream,
         "--shots": done.work / SHOTS if settings.shots else None,
-        **(speech.options() if speech else {}),
     }
     for name, value in words.items():
         line += [] if value is None else [name, str(value)]
+    line += speech.options() if speech else []
     for key, value in settings.options.items():
         line += ["--option", write_pairs({key: value})]
     return shlex.join(line)

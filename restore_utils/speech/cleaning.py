@@ -29,8 +29,13 @@ from restore_utils.speech.hum import Hum, Line
 from restore_utils.speech.measure import SILENT_DB, Measure, SoundFacts, columns, gain_db, measure
 from restore_utils.speech.sound import Track, listen, sound_seconds
 
-DEFAULTS = {"clicks": 1.0, "hum": 1.0, "hiss": 0.6, "level": 1.0}
-"""Strengths that a name without a number stands for; a clean track keeps 30 dB through each of the first three."""
+DEFAULTS = {"clicks": 1.0, "hum": 1.0, "hiss": 0.4, "level": 1.0}
+"""Strengths that a name without a number stands for; a clean track keeps 30 dB through each of the first three.
+
+That of hiss was chosen on a reader of LibriVox and a voice of flite, in pink noise and in that of an optical track: of
+0.3, 0.4 and 0.6 it is the strongest that costs no words where the cleaned sound itself is recognised (27 of 226 wrong,
+raw 31, at 0.6 32), and 0.6 gains 0.1 dB more.
+"""
 ENGINES = ("fft", "deepfilternet")
 _DEEP_LIMIT_DB = 12.0
 _SOUNDS = {".flac": ("flac", "copy"), ".wav": ("wav", "pcm_s24le"), ".mka": ("matroska", "copy")}

@@ -92,6 +92,8 @@ def write_transcript(
     clip = None if text_source else find_picture(source)
     if clip is None and not text_source and (is_film(out) or preview or titles):
         raise OptionError(f"{source.name} is sound alone: choose subtitles or text as OUT, without titles or a preview")
+    if is_film(out) and start:
+        raise OptionError("--start is for a file of subtitles: the film is written whole, with subtitles at its times")
     if is_film(out):
         check_place(out, clip)
     else:
@@ -127,12 +129,12 @@ def write_transcript(
     if speakers and transcript.passages:
         transcript.save(work / "transcript.json")
     messages = list(transcript.messages)
+    cues = make_cues(transcript.passages, rules) if cues is None else cues
     if is_film(out):
-        cues = make_cues(transcript.passages, rules) if cues is None else cues
         track = subtitle_track(cues, transcript, zero_time(source), rules, heard=given is None)
         messages += add_tracks(clip, out, [track])
     else:
-        cues = formats.write(out, transcript, rules, cues=cues, shift=start)
+        formats.write(out, transcript, rules, cues=cues, shift=start)
     if preview and cues:
         burn(source, cues, preview, start=max(0.0, cues[0].start - 0.5) if preview_at is None else preview_at)
     elif preview:
@@ -277,6 +279,8 @@ def write_film(source: Path, out: Path, done: Transcribed, cleaned: Cleaned | No
     return out
 
 
-def preview(source: Path, done: Transcribed, out: Path, *, seconds: float = 10.0) -> Path:
-    """A clip from the first words on, with the subtitles in the picture."""
+def preview(source: Path, done: Transcribed, out: Path, *, seconds: float = 10.0) -> Path | None:
+    """A clip from the first words on, with the subtitles in the picture; None without a picture or without words."""
+    if not done.cues or find_picture(source) is None:
+        return None
     return burn(source, done.cues, out, start=max(0.0, done.cues[0].start - 0.5), seconds=seconds)

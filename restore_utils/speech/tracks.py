@@ -40,16 +40,18 @@ class SpeechSettings:
     def __bool__(self) -> bool:
         return bool(self.subtitles or self.sound)
 
-    def options(self) -> dict[str, str | None]:
+    def options(self) -> list[str]:
         """The command line's options for it."""
-        default = Hearing()
-        return {
-            "--subtitles": self.subtitles or None,
-            "--speech-model": self.hearing.model if self.hearing.model != default.model else None,
-            "--language": self.hearing.language or None,
-            "--sound": str(self.sound) if self.sound else None,
-            "--names": self.names or None,
+        given = {
+            "--subtitles": self.subtitles,
+            "--speech-model": self.hearing.model if self.hearing.model != Hearing().model else "",
+            "--language": self.hearing.language,
+            "--track": self.hearing.track,
+            "--sound": str(self.sound),
+            "--names": self.names,
         }
+        words = [word for name, value in given.items() if value for word in (name, value)]
+        return words + ["--speakers"] * (self.speakers and not self.names)
 
     def check(self) -> None:
         """Whether what is named is there; to be asked before hours of work.

@@ -10,11 +10,14 @@ import pytest
 
 from restore_utils.cli import main as cli
 from restore_utils.media.inspect import probe
-from restore_utils.speech import formats, hearing
+from restore_utils.speech import formats, hearing, tracks
 from restore_utils.speech.activity import Span
 from restore_utils.speech.align import align
+from restore_utils.speech.cleaning import parse
 from restore_utils.speech.cues import make_cues
+from restore_utils.speech.hearing import Hearing
 from restore_utils.speech.sound import listen
+from restore_utils.speech.tracks import SpeechSettings, make_tracks
 from restore_utils.speech.transcript import Passage, Transcript, retime
 from tests import clips
 from tests.extras import sound
@@ -65,7 +68,7 @@ def test_subtitles_by_hand_stand_in_the_restored_film_and_come_back_when_it_is_j
     for name in ("out.mkv", "again.mkv"):
         found = [(t.kind, t.title) for t in probe(Path(name)).tracks]
         assert [kind for kind, _ in found] == ["audio", "audio", "subtitle"]
-        assert found[0][1].startswith("cleaned (hiss=0.6,level=1")
+        assert found[0][1].startswith("cleaned (hiss=0.4,level=1")
         (first, *_), (second, *_) = captions(Path(name), 0)
         assert first == pytest.approx(0.0, abs=0.01)
         assert second == pytest.approx(0.4, abs=0.01)
@@ -73,6 +76,26 @@ def test_subtitles_by_hand_stand_in_the_restored_film_and_come_back_when_it_is_j
     assert "sound before" in Path("out.mkv.html").read_text()
     run("restore", film, "out.mkv", "--model", "copy", "--codec", "ffv1")
     assert [t.kind for t in probe(Path("out.mkv")).tracks] == ["audio"]
+
+
+def test_what_is_cleaned_for_listening_is_heard_as_it_was(film, tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(tracks, "transcribe", lambda source, *_, **__: heard.append(source) or Transcript())
+    done = make_tracks(film, tmp_path / "work", SpeechSettings("auto", sound=parse("hiss")))
+    assert heard == [film]
+    assert done.cleaned.path != film
+    again = SpeechSettings("auto", Hearing(language="en", track="2"), sound=parse("hiss=0.5"), speakers=True)
+    assert again.options() == [
+        "--subtitles",
+        "auto",
+        "--language",
+        "en",
+        "--track",
+        "2",
+        "--sound",
+        "hiss=0.5",
+        "--speakers",
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
@@ -102,8 +125,10 @@ def test_one_format_is_written_as_another(run, srt):
 
 
 def test_a_preview_shows_the_words(run, film, srt):
-    code, _, said = run("transcribe", film, "out.srt", "--subtitles", srt, "--preview", "p.mp4", "--preview-at", "0")
+    words = ("--subtitles", srt, "--start", "0.1", "--preview", "p.mp4", "--preview-at", "0")
+    code, _, said = run("transcribe", film, "out.srt", *words)
     assert code == 0, said
+    assert Path("out.srt").read_text().split("\n")[1].startswith("00:00:00,100"), "0.1 s earlier than in the film"
 
     with av.open("p.mp4") as container:
         frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
@@ -129,6 +154,7 @@ def test_a_word_is_found_in_a_folder_of_films(run, film, srt, tmp_path):
         (["transcribe", "film.mp4"], "OUT is missing"),
         (["transcribe", "none.mp4", "out.srt"], "no such file"),
         (["transcribe", "film.mp4", "film.mp4"], "source itself"),
+        (["transcribe", "film.mp4", "out.mkv", "--start", "3"], "written whole"),
         (["transcribe", "lines.srt", "out.mkv"], "is no film"),
         (["transcribe", "film.mp4", "out.srt", "--track", "7"], "no sound track"),
         (["sound", "film.mp4", "out.mkv", "--clean", "hiss=0"], "nothing is to be cleaned"),
