@@ -273,6 +273,9 @@ def test_edit_lists_of_several_films_and_of_rates_without_time_codes(film, tmp_p
     slow = replace(clip, video=replace(clip.video, rate=Fraction(18)))
     with pytest.raises(OptionError, match="edit lists have no time codes for 18 frames per second"):
         write_shots(tmp_path / "a.edl", [ListedShot(0, 14)], slow)
+    scenes = [(FrameTimecode(a, Fraction(18)), FrameTimecode(b, Fraction(18))) for a, b in FOUND]
+    write_scene_list_edl(tmp_path / "a.edl", scenes)  # which PySceneDetect writes all the same
+    assert read_shots(tmp_path / "a.edl", slow) == tuple(ListedShot(a, b) for a, b in FOUND)
     write_shots(tmp_path / "a.otio", [ListedShot(0, 14)], slow)
     assert read_shots(tmp_path / "a.otio", slow) == (ListedShot(0, 14),)
     import opentimelineio as otio

@@ -22,7 +22,7 @@ from restore_utils.core.precision import choose_device, graphics_cards
 from restore_utils.errors import JobError, OptionError, OutputError, RestoreError, told
 from restore_utils.files.board import Board
 from restore_utils.files.mirror import Mirror
-from restore_utils.files.parts import check_name
+from restore_utils.files.parts import check_name, replacing
 from restore_utils.jobs.claims import forget_failures
 from restore_utils.jobs.costs import cost_lines
 from restore_utils.jobs.job import Job, open_job
@@ -188,7 +188,8 @@ def restore_film(
             settings = _worst(job, settings)
         plan = job.plan(settings, models)
         if settings.shots:
-            (work / SHOTS).write_text(as_toml(settings.shots), encoding="utf-8")
+            with replacing(work / SHOTS) as new:
+                new.write_text(as_toml(settings.shots), encoding="utf-8")
             job.mirror.put(work / SHOTS)
         lines = _Told(tell)
         lines(plan.messages)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -16,7 +15,7 @@ from scenedetect import FrameTimecode
 from scenedetect.output import write_scene_list
 
 from restore_utils.errors import OptionError, OutputError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import check_free, replacing
 from restore_utils.jobs.shots import KEYS, ListedShot
 from restore_utils.media.clip import Clip
 from restore_utils.media.timecode import count
@@ -72,22 +71,18 @@ def write_shots(path: Path, shots: Sequence[ListedShot], clip: Clip, *, force: b
     kind = path.suffix.lower()
     if kind not in KINDS:
         raise OptionError(f"{path}: choose one of {', '.join(KINDS)} for a list of shots")
-    if path.exists() and not force:
-        raise OutputError(f"{path} is there already: choose another name, or write over it with --force")
+    check_free(path, force)
     if kind == ".toml":
         text = as_toml(shots)
     elif kind == ".csv":
         text = _as_csv(shots, clip.video.rate)
     else:
         text = _as_timeline(shots, clip, kind)
-    part = part_of(path)
     try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 # ---- tables ----
@@ -179,6 +174,10 @@ def _row(number: int, row: Mapping[str, str]) -> Mapping[str, object]:
 
 # ---- timelines ----
 
+_ANY = 60
+"""Frames a second at which a time code is read whose rate is none of the standard's, such as 18: its count of frames
+is below this, and its seconds are counted again at the film's own rate."""
+
 
 def _otio() -> Any:
     import opentimelineio
@@ -186,12 +185,9 @@ def _otio() -> Any:
     return opentimelineio
 
 
-def _rate(clip: Clip, kind: str) -> float:
-    """The film's rate as timelines have it: a float."""
-    rate = float(clip.video.rate)
-    if kind == ".edl" and not _otio().opentime.RationalTime.is_smpte_timecode_rate(rate):
-        raise OptionError(f"edit lists have no time codes for {rate:g} frames per second: use .otio, .csv or .toml")
-    return rate
+def _has_time_codes(clip: Clip) -> bool:
+    """Whether there are standard time codes for the rate of a film."""
+    return _otio().opentime.RationalTime.is_smpte_timecode_rate(float(clip.video.rate))
 
 
 def _begins(clip: Clip) -> int:
@@ -201,8 +197,15 @@ def _begins(clip: Clip) -> int:
 
 def _of_timeline(path: Path, clip: Clip) -> Iterator[ListedShot]:
     """The clips on the first video track, by the places in the film that they are taken from."""
-    timeline = _timeline(path, clip)
-    rate, name = _rate(clip, path.suffix.lower()), clip.path.name
+    timeline, name = _timeline(path, clip), clip.path.name
+    odd = path.suffix.lower() == ".edl" and not _has_time_codes(clip)
+
+    def number(time: otio.opentime.RationalTime) -> int:
+        if odd:
+            seconds, frames = divmod(round(time.value), _ANY)
+            return seconds * round(clip.video.rate) + frames
+        return round(time.rescaled_to(float(clip.video.rate)).value)
+
     tracks = timeline.video_tracks() if hasattr(timeline, "video_tracks") else []
     clips = [one for track in tracks[:1] for one in track.find_clips() if one.duration().value > 0]
     # A timeline may be cut from several films.
@@ -210,9 +213,8 @@ def _of_timeline(path: Path, clip: Clip) -> Iterator[ListedShot]:
     for one in own or clips:
         part = one.trimmed_range()
         media = one.media_reference and one.media_reference.available_range
-        begins = media.start_time.rescaled_to(rate).value if media else _begins(clip)
-        first = round(part.start_time.rescaled_to(rate).value - begins)
-        yield ListedShot(first, first + round(part.duration.rescaled_to(rate).value))
+        begins = number(media.start_time) if media else _begins(clip)
+        yield ListedShot(number(part.start_time) - begins, number(part.end_time_exclusive()) - begins)
 
 
 def _url(clip: otio.schema.Clip) -> str:
@@ -226,15 +228,16 @@ def _timeline(path: Path, clip: Clip) -> Any:
             return otio.adapters.read_from_string(text, "otio_json")
         # Comments between events are not read, and PySceneDetect writes one where none may stand.
         lines = [line for line in text.splitlines() if not line.lstrip().startswith(("*", "#"))]
-        return otio.adapters.read_from_string("\n".join(lines), "cmx_3600", rate=_rate(clip, ".edl"))
-    except OptionError:
-        raise
+        rate = float(clip.video.rate) if _has_time_codes(clip) else _ANY
+        return otio.adapters.read_from_string("\n".join(lines), "cmx_3600", rate=rate)
     except Exception as error:  # adapters raise errors of their own kinds, of Python's, and of JSON's
         raise OptionError(f"{path} is no edit list that can be read ({' '.join(str(error).split())})") from None
 
 
 def _as_timeline(shots: Sequence[ListedShot], clip: Clip, kind: str) -> str:
-    otio, rate, begins = _otio(), _rate(clip, kind), _begins(clip)
+    otio, rate, begins = _otio(), float(clip.video.rate), _begins(clip)
+    if kind == ".edl" and not _has_time_codes(clip):
+        raise OptionError(f"edit lists have no time codes for {rate:g} frames per second: use .otio, .csv or .toml")
 
     def span(first: int, stop: int) -> otio.opentime.TimeRange:
         start, length = (otio.opentime.RationalTime(n, rate) for n in (begins + first, stop - first))

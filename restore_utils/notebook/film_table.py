@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_utils.errors import SourceError
-from restore_utils.files.parts import part_of
+from restore_utils.files.parts import replacing
 from restore_utils.jobs import batch
 from restore_utils.notebook.forms.checks import check_said
 from restore_utils.notebook.tables import Column, Table
@@ -96,12 +95,7 @@ def _write(file: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Write the rows that name anything; whole or not at all."""
     said = [{key: text for key, text in row.items() if text} for row in rows]
     keys = dict.fromkeys(["source", "target", *_FIELDS, *(key for row in said for key in row)])
-    part = part_of(file)
-    try:
-        with part.open("w", encoding="utf-8", newline="") as opened:
-            writer = csv.DictWriter(opened, list(keys), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(row for row in said if row)
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(file) as part, part.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.DictWriter(opened, list(keys), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for row in said if row)
