@@ -23,9 +23,11 @@ from restore_utils.jobs import job
 from restore_utils.restorers.film import grain
 from restore_utils.restorers.film import model as film
 from restore_utils.restorers.film.align import Window, choose, relit, sides, view, window
+from restore_utils.restorers.film.judge import FEATURES, Judge, candidates, features
 from restore_utils.restorers.film.mask import GivenMask
 from restore_utils.restorers.film.network import FilmNet, _add_rows, _folded
-from restore_utils.restorers.film.spots import Choice, soft_mask
+from restore_utils.restorers.film.spots import Choice
+from restore_utils.restorers.film.spots import damage as damage_of
 from tests import films
 
 SHIPPED = Path(__file__).parents[1] / "models" / "film-small.safetensors"
@@ -112,7 +114,7 @@ def test_strength(small, spotted):
     whole, mask = run(small, dirty)
     half, half_mask = run(film.load(SHIPPED, strength=0.5), dirty)
     none, none_mask = run(film.load(SHIPPED, strength=0.0), dirty)
-    assert mask[3, 0, 42, 62] > 0.95
+    assert mask[3, 0, 42, 62] > 0.5
     assert torch.equal(none, dirty)
     assert not none_mask.any()
     torch.testing.assert_close(half_mask, mask / 2)
@@ -124,7 +126,7 @@ def test_spots_of_one_frame_are_gone_and_neighbours_untouched(small, spotted):
     frames, mask = run(small, dirty)
     for y, x in ((43, 63), (102, 151)):
         assert (frames[3, :, y, x] - clean[3, :, y, x]).abs().max() < 0.08
-        assert mask[3, 0, y, x] > 0.9
+        assert mask[3, 0, y, x] > 0.5
         assert not mask[[0, 1, 2, 4, 5], 0, y, x].any()
 
 
@@ -136,32 +138,27 @@ def test_grey_stays_grey(small, spotted):
     assert torch.equal(frames[:, 0], frames[:, 2])
 
 
-def apart_window(apart: np.ndarray, shown: np.ndarray | None = None) -> Window:
-    """A window in which the frame is that far apart (H, W) from its neighbours; nearer to one of them where shown."""
+def apart_window(apart: np.ndarray) -> Window:
+    """A window in which the frame is that far apart (H, W) from all its neighbours; the noise is 0.03."""
     planes = np.zeros((9, *apart.shape), np.float32)
     planes[3:9] = apart
-    if shown is not None:
-        planes[3][shown] = 0
     evidence = np.zeros((10, (apart.shape[0] + 1) // 2, (apart.shape[1] + 1) // 2), np.float32)
     evidence[3] = 1 + np.log(0.03) / 2
     return Window(planes, np.ones(4, np.float32), evidence, np.zeros((9, 1, apart.shape[1])), [], [])
 
 
-def test_what_a_neighbour_shows_as_well_is_no_damage():
-    chance, apart, shown = (np.zeros((32, 32), t) for t in (np.float32, np.float32, bool))
-    chance[4:8, 4:8] = chance[20:24, 20:24] = 1
-    apart[4:8, 4:8] = apart[20:24, 20:24] = 0.3
-    shown[20:24, 20:24] = True
-    mask = soft_mask(chance, apart_window(apart, shown), Choice())
-    assert mask[5, 5] == 1
-    assert not mask[16:].any()
+def unjudged(chance: np.ndarray, apart: np.ndarray, choice: Choice = Choice()) -> np.ndarray:  # noqa: B008 frozen
+    """The mask of FilmNet's own spots."""
+    chance = np.clip(chance, 0.01, 0.99)
+    lines = np.zeros((1, chance.shape[1]), np.float32)
+    return damage_of(np.log(chance / (1 - chance)), lines, apart_window(apart), Judge({}), choice).mask
 
 
 def test_the_rim_of_damage_goes_with_it_where_it_shows():
     chance, apart = np.zeros((9, 9), np.float32), np.zeros((9, 9), np.float32)
     chance[3:6, 3:6] = 1
-    apart[3:6, 3:7] = 0.2  # smeared to the right
-    mask = soft_mask(chance, apart_window(apart), Choice())
+    apart[3:6, 3:7] = 0.05  # smeared to the right
+    mask = unjudged(chance, apart)
     assert (mask[3:6, 3:6] == 1).all()
     assert (mask[3:6, 6] > 0.5).all()
     mask[3:6, 3:7] = 0
@@ -170,28 +167,72 @@ def test_the_rim_of_damage_goes_with_it_where_it_shows():
 
 def test_the_dial_chooses_spots_by_certainty_size_and_polarity(spotted):
     chance, apart = np.zeros((160, 224), np.float32), np.zeros((160, 224), np.float32)
-    for (y, x, side), value, way in (((20, 20, 3), 0.6, -1), ((60, 60, 40), 0.6, -1), ((120, 180, 6), 0.9, 1)):
+    for (y, x, side), value, way in (((20, 20, 3), 0.6, -1), ((60, 60, 40), 0.4, -1), ((120, 180, 6), 0.9, 1)):
         chance[y : y + side, x : x + side], apart[y : y + side, x : x + side] = value, 0.2 * way
 
     def left(choice: Choice) -> list[bool]:
-        mask = soft_mask(chance, apart_window(apart), choice)
+        mask = unjudged(chance, apart, choice)
         return [bool(mask[y, x]) for y, x in ((21, 21), (80, 80), (122, 182))]
 
-    assert left(Choice()) == [True, False, True], "the larger a spot, the surer it has to be"
+    assert left(Choice()) == [True, False, True]
+    assert left(Choice(sensitivity=1.0)) == [True, True, True]
+    assert left(Choice(sensitivity=0.0)) == [False, False, True]
     assert left(Choice(polarity="bright")) == [False, False, True]
     assert left(Choice(polarity="dark")) == [True, False, False]
     assert left(Choice(smallest=0.03)) == [False, False, True]
     assert left(Choice(largest=0.03)) == [True, False, False]
-    shifts = [Choice(sensitivity=s).shift for s in (0, 0.25, 0.5, 0.75, 1)]
-    assert shifts == sorted(shifts)
-    assert shifts[2] == 0
+    levels = [Choice(sensitivity=s).threshold(Judge({})) for s in (0, 0.25, 0.5, 0.75, 1)]
+    assert levels == sorted(levels, reverse=True)
     for wrong in ({"sensitivity": 2.0}, {"smallest": 0.5, "largest": 0.1}, {"polarity": "grey"}):
         with pytest.raises(OptionError):
             Choice(**wrong)
-    damaged = spotted[0]
+    damaged = spotted[0].clone()
+    for k in range(8):  # ever fainter
+        damaged[3, :, 20 : 20 + 4, 20 + 20 * k : 24 + 20 * k] += 0.16 / (k + 1)
     cautious, thorough = (run(film.load(SHIPPED, sensitivity=s), damaged)[1] > 0 for s in (0.0, 1.0))
     assert cautious.sum() < thorough.sum()
     assert not (cautious & ~thorough).any()
+
+
+def test_spots_are_what_the_network_sees_and_what_stands_out_of_both_neighbours():
+    chance, apart = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
+    chance[4:8, 4:8] = 1
+    apart[20:24, 20:24], apart[20:24, 24:28] = 0.3, -0.3  # a bright one beside a dark one
+    apart[40:44, 40:44] = 0.1  # fainter
+    made = apart_window(apart)
+    spots = candidates(chance, made)
+    assert (spots.count, spots.seen) == (3, 1)
+    assert spots.labels[5, 5] == 1
+    assert {spots.labels[21, 21], spots.labels[21, 25]} == {2, 3}
+    assert list(spots.areas[1:]) == [16, 16, 16]
+    assert not spots.labels[40:44, 40:44].any()
+    one_sided = made._replace(valid=np.array([0, 0, 1, 1], np.float32))
+    assert candidates(chance, one_sided).count == 1, "what is uncovered stands out of one side as well"
+
+
+def test_what_moves_is_found_beside_its_place_and_dust_is_not():
+    def known(shown: int) -> np.ndarray:
+        """Features of a square that stands so far to the left in the frame before, to the right in the one after."""
+        frames = np.full((3, 96, 128), 0.4, np.float32)
+        frames[1, 40:48, 60:68] = 0.8
+        if shown:
+            frames[0, 40:48, 60 - shown : 68 - shown] = frames[2, 40:48, 60 + shown : 68 + shown] = 0.8
+        made = apart_window(np.zeros((96, 128), np.float32))
+        planes = made.planes
+        planes[0], planes[3:5], planes[5:7] = (
+            2 * frames[1] - 1,
+            6 * (frames[1] - frames[0]),
+            6 * (frames[1] - frames[2]),
+        )
+        planes[7:9] = np.where(planes[3] * planes[5] > 0, planes[3], 0)
+        spots = candidates(np.zeros((96, 128), np.float32), made)
+        out = features(spots, np.full((96, 128), -4, np.float32), np.zeros((6, 128), np.float32), made)
+        assert out.shape == (1, FEATURES)
+        assert np.isfinite(out).all()
+        return out[0, -3:]
+
+    assert (known(10) > 0.9).all()
+    assert (known(0) < 0.1).all()
 
 
 def test_repeated_frames_are_not_taken_for_neighbours(small, spotted):
@@ -199,7 +240,7 @@ def test_repeated_frames_are_not_taken_for_neighbours(small, spotted):
     order = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     frames, mask = run(small, dirty[order], [i > 0 and a == order[i - 1] for i, a in enumerate(order)])
     for n in (6, 7):
-        assert mask[n, 0, 43, 63] > 0.9
+        assert mask[n, 0, 43, 63] > 0.5
         assert (frames[n, :, 43, 63] - clean[3, :, 43, 63]).abs().max() < 0.08
 
 
@@ -239,7 +280,7 @@ def test_a_persons_mask(small, spotted, tmp_path):
     assert not found[:, :, 30:60, 50:80].any()
     assert (found[:, 0, 10:14, 20:24] == 1).all()
     assert (result[3, :, 10:14, 20:24] - clean[3, :, 10:14, 20:24]).abs().max() < 0.1
-    assert found[3, 0, 102, 151] > 0.9
+    assert found[3, 0, 102, 151] > 0.5
 
 
 def test_masks_and_borders_lie_right_on_sizes_that_are_padded(small, spotted, tmp_path):
@@ -472,6 +513,8 @@ def test_black_borders_at_a_render_factor(tmp_path, factor, masked):
     results = list(restore(stream_of(dirty), [model], whole, start=0, stop=5))
     mask = results[2].mask[0, 0]
     assert not mask[20:30, 2:5].any()
-    assert all(torch.equal(r.frames[0][:, :5], dirty[n][:, :5]) for n, r in enumerate(results))
+    # What is changed beside the border is enlarged from few pixels at the least factor; its tail is no grey level.
+    away = max((r.frames[0] - dirty[n])[:, :5].abs().max() for n, r in enumerate(results))
+    assert away == 0 if factor > 2 else away < 0.1 / 255
     if factor > 2:
         assert mask[34, 46] > 0.5

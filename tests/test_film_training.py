@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from restore_utils.errors import TrainingError, run_command
 from restore_utils.restorers.film import model as film
+from restore_utils.restorers.film.judge import Judge
 from restore_utils.restorers.film.network import FilmNet
-from restore_utils.train.film import dirt, things
+from restore_utils.train.film import dirt, judge, things
 from restore_utils.train.film import run as film_train
-from restore_utils.train.film.calibrate import BINS, calibrate, platt
 from restore_utils.train.film.footage import HEIGHT, WIDTH, gather
 from restore_utils.train.film.losses import planes_of, unpacked
 from restore_utils.train.film.run import grow, train
@@ -167,16 +168,49 @@ def test_training_says_what_is_wrong_in_one_line(footage, tmp_path, monkeypatch,
         assert line.count("\n") == 1
 
 
-def test_calibrated_chances_are_true():
-    rng = np.random.default_rng(0)
-    logit = rng.normal(-2, 3, 200_000)
-    true = rng.random(logit.size) < 1 / (1 + np.exp(-(0.6 * logit - 0.8)))
-    bins = [np.histogram(logit[k].clip(-15.9, 15.9), BINS)[0] for k in (true, ~true)]
-    assert platt(*bins) == pytest.approx((0.6, -0.8), abs=0.03)
+def test_a_judge_learns_what_the_features_tell():
+    own = torch.Generator().manual_seed(0)
+    known = torch.randn(4000, judge.FEATURES, generator=own)
+    truth = (known[:, 3] + known[:, 20] > 0).float()
+    areas, clean = torch.full((4000,), 9.0), torch.zeros(4000, dtype=torch.bool)
+    state = torch.get_rng_state()
+    tensors = judge.fit(judge.Sample(known, truth, areas, 1.0, clean, 1.0))
+    assert torch.equal(torch.get_rng_state(), state)
+    said = Judge({name: tensor.numpy() for name, tensor in tensors.items()})(known.numpy())
+    assert ((said > 0) == (truth.numpy() > 0)).mean() > 0.95
 
 
-def test_a_calibration_goes_into_the_weight_file(footage, tmp_path):
+def test_the_dial_is_where_so_many_spots_are_right():
+    said = torch.linspace(-5, 5, 1001)
+    truth = (torch.arange(1001) % 10 < 9).float() * (said > 0)  # from 0 on nine of ten are damage, none below
+    cautious, normal, thorough = judge.dial(said, truth).tolist()
+    assert cautious > 4.9  # where by chance all are right
+    assert normal == pytest.approx(-1, abs=0.05)  # 450 of 600
+    assert thorough == pytest.approx(-4, abs=0.05)  # 450 of 900
+
+
+def test_a_judge_goes_into_the_weight_file(footage, tmp_path):
     weights = train([footage], tmp_path, minutes=30, steps=1, widths=(4, 4), workers=0, batch=1, kept=4, device="cpu")
-    said = calibrate(weights, [footage], windows=3)
-    assert film.load(weights).calibration == pytest.approx((said["scale"], said["bias"]), abs=1e-4)
+    with safe_open(weights, "pt") as file:
+        says = file.metadata()
+    said = judge.teach(weights, [footage], windows=5)
+    assert film.load(weights).judge.layers
+    with safe_open(weights, "pt") as file:
+        assert file.metadata() == says
     assert 0 <= said["clean 0"] <= said["clean 1"] <= 1
+    assert 0 <= said["found 0"] <= said["found 1"] <= 1
+
+
+def test_photographs_are_scenes_that_stand(footage, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 255, (HEIGHT + 20, WIDTH + 40, 3), np.uint8)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "one.png"), picture)
+    cv2.imwrite(str(photos / "small.png"), picture[:100])
+    clips = gather([footage, photos], tmp_path / "store")
+    still = [c for c in clips if c.stands]
+    assert [c.path.name for c in still] == ["one.png"]
+    assert np.array_equal(still[0].frames[7], picture[..., ::-1])
+    maker, record = Maker(still, [], [], 1), np.zeros(BYTES, np.uint8)
+    maker.make(record)
+    assert fields(record)["middle"].std() > 5

@@ -37,16 +37,18 @@ def place(network: nn.Module, device: torch.device, precision: str, *, channels_
 def training_dtype(device: torch.device) -> torch.dtype | None:
     """What mixed precision is fastest with on a device; None where plain float32 is.
 
-    bfloat16 on graphics cards that have it in hardware and on processors with AMX that oneDNN may use; float16, which
-    needs its loss scaled, on older cards.
+    bfloat16 on graphics cards that have it in hardware and on processors with AMX or AVX-512 BF16 that oneDNN may use;
+    float16, which needs its loss scaled, on older cards.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
     if device.type != "cpu":
         return None
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
-    has = torch.cpu._is_amx_tile_supported() and ("AMX" in allowed or allowed in ("DEFAULT", "ALL"))
-    return torch.bfloat16 if has else None
+    every = allowed in ("DEFAULT", "ALL")
+    tiles = torch.cpu._is_amx_tile_supported() and (every or "AMX" in allowed)
+    vectors = torch.cpu._is_avx512_bf16_supported() and (every or allowed.endswith(("BF16", "FP16", "AMX")))
+    return torch.bfloat16 if tiles or vectors else None
 
 
 def choose_device(name: str) -> torch.device:

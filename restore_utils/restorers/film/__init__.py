@@ -3,10 +3,9 @@
 model     the FrameModel: what each frame goes through
 network   FilmNet                              scratches   long ones, told from lines of the scene
 align     neighbours laid over a frame         lines       what runs from top to bottom of a frame
-spots     which spots are repaired             heal        takes a scratch out
-grain     grain for repairs                    cues        marks for the projectionist
-mask      a person's own masks
-flying    small things that fly: not dust
+judge     how likely each spot is damage       heal        takes a scratch out
+spots     which of them are repaired           cues        marks for the projectionist
+grain     grain for repairs                    mask        a person's own masks
 
 Its training is restore_utils.train.film.
 """

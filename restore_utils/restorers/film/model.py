@@ -37,12 +37,12 @@ from restore_utils.restorers.film.align import (
     window,
 )
 from restore_utils.restorers.film.cues import Cue, Cues
-from restore_utils.restorers.film.flying import movers
 from restore_utils.restorers.film.heal import heal
+from restore_utils.restorers.film.judge import PREFIX, Judge
 from restore_utils.restorers.film.mask import GivenMask, lacking
 from restore_utils.restorers.film.network import SLOTS, FilmNet
 from restore_utils.restorers.film.scratches import REACH, Scratch, Scratches
-from restore_utils.restorers.film.spots import Choice, soft_mask
+from restore_utils.restorers.film.spots import Choice, Damage, damage
 
 _LEAST = 1 / 255  # in a mask, of what is changed
 _LANES = 2  # frames in work at once
@@ -118,7 +118,7 @@ class Film(FrameModel):
     before = after = REACH
     sees_film = False
     multiple_of = 16
-    version = "2"
+    version = "3"
     memory_per_pixel = 100  # besides some 400 in all, whatever the run's length
     on_host = True
 
@@ -129,11 +129,11 @@ class Film(FrameModel):
         strength: float,
         grain: float,
         mask: GivenMask | None,
+        judge: Judge,
         choice: Choice = Choice(),  # noqa: B008 frozen
-        calibration: tuple[float, float] = (1.0, 0.0),
     ) -> None:
         self.device, self.strength, self.grain, self.given = device, strength, grain, mask
-        self.choice, self.calibration = choice, calibration
+        self.judge, self.choice = judge, choice
         self.dtype = training_dtype(device) or torch.float32
         if mask:
             self.fingerprint = mask.fingerprint
@@ -258,19 +258,20 @@ class Film(FrameModel):
         times = [0 if m is None else m - n for m in near]
         made = window(middle, others, times, forced, flows=moved or None, distant=distant)
         valid = made.valid
-        found, mask, chance = self._look(made, turns)
-        again = relit(made, mask)
+        found, seen = self._look(made, turns)
+        again = relit(made, seen.mask)
         if again is not made:  # a blotch so large that it passed for flicker in part: now all of it can be seen
             made = again
-            found, mask, chance = self._look(made, turns)
-        mask[movers(mask, made, middle, others)] = 0
-        share = np.maximum(np.where(mask > 0, np.maximum(chance, _LEAST), 0), healed)
+            found, seen = self._look(made, turns)
+        mask = seen.mask
+        share = np.maximum(np.where(mask > 0, np.maximum(seen.sure, _LEAST), 0), healed)
         if state.border:
             left, top, right, bottom = state.border
             share[:top], share[:, :left] = 0, 0
             share[own_height - bottom :], share[:, own_width - right :] = 0, 0
+        unsure = seen.plain
         if forced is not None:
-            unsure = forced & (mask < 0.5)
+            unsure = unsure | forced & (mask < 0.5)
             mask[forced], share[forced], share[barred] = 1, 1, 0
         share *= self.strength
         places = share.nonzero()
@@ -281,8 +282,8 @@ class Film(FrameModel):
         some = found[0].unflatten(0, (-1, 4))[1:, y % 2 * 2 + x % 2, y // 2, x // 2].float().cpu()
         weights, change = some.split((SLOTS + 1, 3))
         weights[:SLOTS][valid == 0] = -1e4
-        if forced is not None and valid.any():
-            # A person sees damage that the network does not: its own repair would keep it.
+        if valid.any():
+            # Of damage that the network does not see its own repair would keep the most.
             weights[SLOTS][torch.from_numpy(unsure[places])] = -1e4
         weights = torch.softmax(weights, 0).numpy().T
         now = middle.rgb[places]
@@ -301,19 +302,15 @@ class Film(FrameModel):
         own = before[places]
         return share, places, np.clip(own + self.strength * (pixels - own), 0, 1).astype(np.float32)
 
-    def _look(self, made: Window, turns: Semaphore) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """What the network says of a window, see FilmNet.folded, the mask (H, W) that comes of it, and the chance of
-        damage (H, W), whatever is chosen.
-        """
+    def _look(self, made: Window, turns: Semaphore) -> tuple[Tensor, Damage]:
+        """What the network says of a window, see FilmNet.folded, and the damage that comes of it."""
         with turns:
             given = [made.planes, made.valid, made.rows[: self.net.dims["frames"]]]
             if self.net.dims["evidence"]:
                 given.append(made.evidence)
-            found, _ = self.net.folded(*(torch.from_numpy(x)[None].to(self.device, self.dtype) for x in given))
-            scale, bias = self.calibration
-            logit = F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float() * scale + bias
-            chance, shifted = (torch.sigmoid(logit + s).cpu().numpy() for s in (0.0, self.choice.shift))
-        return found, soft_mask(shifted, made, self.choice), chance
+            found, lines = self.net.folded(*(torch.from_numpy(x)[None].to(self.device, self.dtype) for x in given))
+            logit = F.pixel_shuffle(found[:, :4].contiguous(), 2)[0, 0].float().cpu().numpy()
+        return found, damage(logit, lines[0, 0].float().cpu().numpy(), made, self.judge, self.choice)
 
     def _grain(self, n: int, made: Window, damage: np.ndarray) -> np.ndarray:
         """Grain for frame n as coarse and as strong as it has, (H, W); nothing where there is none."""
@@ -398,15 +395,15 @@ def load(
         raise OptionError(f"grain {grain} is impossible: choose from 0 to 4, 1 is that of the film")
     try:
         with safe_open(path, "pt") as file:
-            says = file.metadata() or {}
-            calibration = tuple(json.loads(says.get("calibration", "[1.0, 0.0]")))
-            dims = json.loads(says.get("dims", "null") or "null")
+            dims = json.loads((file.metadata() or {}).get("dims", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a mapping
+            judge = Judge({n.removeprefix(PREFIX): tensors.pop(n).numpy() for n in [*tensors] if n.startswith(PREFIX)})
             net = FilmNet(**{"evidence": 0, "frames": 1 + SLOTS, **dims})  # as the first ones were
-            net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 not a mapping
+            net.load_state_dict(tensors)
     except (OSError, SafetensorError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{path} is not a film restorer: give a .safetensors that train.film wrote ({error})"
         ) from None
     given = GivenMask(mask) if mask else None
     choice = Choice(sensitivity, smallest, largest, polarity)
-    return Film(net, torch.device(device), float(strength), float(grain), given, choice, calibration)
+    return Film(net, torch.device(device), float(strength), float(grain), given, judge, choice)

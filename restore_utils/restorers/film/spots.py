@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from restore_utils.errors import OptionError
 from restore_utils.restorers.film.align import Window
+from restore_utils.restorers.film.judge import EXTENT, MAYBE, SEED, Judge, Spots, candidates, features
 
-MAYBE, FULL = 0.2, 0.8
-"""A spot reaches as far as the chance of damage is MAYBE; from there to FULL it is repaired ever more."""
-_PIXELS, _CERTAIN = (60, 600, 6000), (0.5, 0.65, 0.8)
-"""How sure it has to be of a spot of so many pixels in a picture of LINES rows, the mean over its surest half. A large
-false repair takes a hand, a small one a glint."""
-LINES = 480
-ALONE = 1.0
-"""How many times the noise a spot has to differ from each neighbour. What one of them shows as well is of the scene,
-such as a post. Chosen on training footage, with another network of this kind than the one that ships."""
-DIAL = (2.2, 0.0, -1.4)
-"""What is taken off the logit of every chance at a sensitivity of 0, 0.5 and 1."""
+FULL = 0.8
+"""FilmNet's spots are repaired ever more from a chance of MAYBE to this one, the others from EXTENT to SEED."""
 POLARITIES = ("both", "dark", "bright")
 _LEVEL = 6 / 255  # a grey level in Window.planes
 
@@ -51,52 +44,53 @@ class Choice:
         if self.polarity not in POLARITIES:
             raise OptionError(f"polarity {self.polarity} is unknown: choose one of {', '.join(POLARITIES)}")
 
-    @property
-    def shift(self) -> float:
-        """What is added to every logit."""
-        return -float(np.interp(self.sensitivity, (0, 0.5, 1), DIAL))
+    def threshold(self, judge: Judge) -> float:
+        """The logit from which on a spot is taken for damage."""
+        return float(np.interp(self.sensitivity, (0, 0.5, 1), judge.dial))
 
 
-def soft_mask(chance: np.ndarray, window: Window, choice: Choice) -> np.ndarray:
-    """How far each pixel is to be changed, (H, W) float32: 0 but in and about what is sure enough.
+class Damage(NamedTuple):
+    """What of a frame is to be repaired, (H, W) each."""
+
+    mask: np.ndarray  # float32: how far each pixel is changed
+    sure: np.ndarray  # float32: how likely its spot is damage, 0.5 being enough for the choice; 0 where there is none
+    plain: np.ndarray  # bool: spots that FilmNet did not see, so that its own repair would keep them
+
+
+def damage(logit: np.ndarray, lines: np.ndarray, window: Window, judge: Judge, choice: Choice) -> Damage:
+    """The spots of a frame that are sure enough.
 
     Args:
-        chance: (H, W) float32, [0, 1], with the choice's shift in it.
-        window: in which they were found.
-        choice: which spots.
+        logit: (H, W) float32, FilmNet's chance before the logistic function.
+        lines: (H / 16, W) float32, the same of a long scratch.
+        window: in which it was found.
+        judge: tells how likely each spot is damage.
+        choice: which spots are to be repaired.
     """
-    apart = window.planes[8]
-    maybe = (chance > MAYBE).astype(np.uint8)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(maybe, connectivity=8)
-    if count == 1:
-        return np.zeros(chance.shape, np.float32)
-    keep = chosen(chance, window, labels, boxes[:, cv2.CC_STAT_AREA], choice)
-    mask = np.where(keep[labels], np.clip((chance - MAYBE) / (FULL - MAYBE), 0, 1), 0).astype(np.float32)
+    chance = 1 / (1 + np.exp(-logit))
+    spots = candidates(chance, window)
+    if not spots.count:
+        return Damage(np.zeros_like(logit), np.zeros_like(logit), np.zeros(logit.shape, bool))
+    of_spot = judge(features(spots, logit, lines, window))
+    beyond = of_spot - choice.threshold(judge)
+    keep = np.concatenate(([False], (beyond > 0) & _asked_for(spots, window, choice)))
+    sure = np.concatenate(([0.0], 1 / (1 + np.exp(-beyond)))).astype(np.float32)
+    plain = spots.labels > spots.seen
+    share = np.where(plain, (spots.excess - EXTENT) / (SEED - EXTENT), (chance - MAYBE) / (FULL - MAYBE))
+    mask = np.where(keep[spots.labels], np.clip(share, 0, 1), 0).astype(np.float32)
     # Compression smears damage over its rim, which would be left as an outline.
     wide = cv2.dilate(mask, np.ones((3, 3), np.uint8))
-    rim = (wide > 0) & (np.abs(apart) > _LEVEL)
-    return np.where(rim, np.maximum(mask, cv2.blur(wide, (3, 3))), mask)
+    rim = (wide > 0) & (np.abs(window.planes[8]) > _LEVEL)
+    mask = np.where(rim, np.maximum(mask, cv2.blur(wide, (3, 3))), mask)
+    return Damage(mask, sure[spots.labels], plain)
 
 
-def chosen(chance: np.ndarray, window: Window, labels: np.ndarray, areas: np.ndarray, choice: Choice) -> np.ndarray:
-    """Which of the labels (K,) are spots to be repaired; the first, what lies between them, is none."""
-    height, count = chance.shape[0], len(areas)
-    y, x = np.nonzero(labels)
-    of, values = labels[y, x], chance[y, x]
-    surer = values >= (np.bincount(of, values, count) / np.maximum(areas, 1))[of]
-    y, x, of, values = y[surer], x[surer], of[surer], values[surer]
-    pixels = np.maximum(np.bincount(of, None, count), 1)
-    certainty = np.bincount(of, values, count) / pixels
-    alike = areas * (LINES / height) ** 2
-    keep = certainty > np.interp(np.log(np.maximum(alike, 1)), np.log(_PIXELS), _CERTAIN)
-    noise = window.noise[y // 2, x // 2]
-    for plane, valid in zip(window.planes[3:7], window.valid, strict=True):
-        if valid:
-            keep &= np.bincount(of, np.abs(plane[y, x]) / noise, count) > ALONE * pixels
-    side = np.sqrt(areas) / height
-    keep &= (side >= choice.smallest) & (side <= choice.largest)
+def _asked_for(spots: Spots, window: Window, choice: Choice) -> np.ndarray:
+    """Which spots (K,) are of the size and polarity that were chosen."""
+    side = np.sqrt(spots.areas[1:]) / spots.labels.shape[0]
+    keep = (side >= choice.smallest) & (side <= choice.largest)
     if choice.polarity != "both":
-        way = np.bincount(of, np.sign(window.planes[8][y, x]) * values, count)
+        signs = np.sign(window.planes[7]).ravel()
+        way = np.bincount(spots.labels.ravel(), signs, spots.count + 1)[1:]
         keep &= way < 0 if choice.polarity == "dark" else way > 0
-    keep[0] = False
     return keep

@@ -110,7 +110,7 @@ class Bank:
 
     def _draw(self) -> np.ndarray:
         rng = self.rng
-        largest = 48 if rng.random() < 0.09 else 9
+        largest = 48 if rng.random() < 0.12 else 9
         radius = float(np.exp(rng.uniform(np.log(0.5), np.log(largest))))
         if self.shapes and rng.random() < 0.35:
             shape = self.shapes[rng.integers(len(self.shapes))]

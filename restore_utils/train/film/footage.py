@@ -1,4 +1,8 @@
-"""Clean footage to learn from: clips decoded once into arrays on the disk, so that any frame is at hand."""
+"""Clean footage to learn from: clips decoded once into arrays on the disk, so that any frame is at hand.
+
+Photographs among it are shots that stand: with camera moves, grain and weave laid over, they show posts, grids and
+letters that stay, of which few clips have enough.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +19,21 @@ import numpy as np
 
 from restore_utils.errors import TrainingError
 from restore_utils.files.parts import replacing
-from restore_utils.train.footage import CLIPS, files, frames
+from restore_utils.train.footage import CLIPS, STILLS, files, frames, still
 
 HEIGHT, WIDTH = 224, 384  # of a window
 CUT = 0.16  # mean step of small grey frames, of 1, above which two frames are taken for two scenes
 TALLEST = 480  # rows to which larger clips are reduced: old film shows no more
 MOST = 600  # frames that are kept of a clip, in pieces from all over it
 PIECE = 100
+STANDS = 200  # frames that a photograph is taken for
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip in an array of its own: path of a .npy file, (T, H, W, 3) uint8, RGB."""
+    """A clip in an array of its own: path of a .npy file, (T, H, W, 3) uint8, RGB; or a photograph."""
 
     path: Path
     shots: tuple[tuple[int, int], ...]  # first and stop, of at least three frames each
@@ -37,7 +42,16 @@ class Clip:
 
     @cached_property
     def frames(self) -> np.ndarray:
-        return np.load(self.path, mmap_mode="r")
+        """(count, H, W, 3) uint8, not to be written to."""
+        if not self.stands:
+            return np.load(self.path, mmap_mode="r")
+        picture = still(self.path)
+        return np.broadcast_to(picture, (self.count, *picture.shape))
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is a photograph."""
+        return self.path.suffix != ".npy"
 
     @property
     def weight(self) -> float:
@@ -47,11 +61,13 @@ class Clip:
 
 def gather(footage: Sequence[Path], store: Path, threads: int = 2) -> list[Clip]:
     """Decode clips (files, or folders that are searched downwards) into a folder; what lies there already is used.
+    Photographs stay where they are.
 
     Raises:
         TrainingError: no clip of at least HEIGHT rows and WIDTH columns, or one that cannot be read.
     """
     paths = files(footage, CLIPS)
+    photographs = [clip for file in files(footage, STILLS) if (clip := _photograph(file))]
     store.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         clips = [clip for clip in pool.map(lambda p: _decoded(p, store), paths) if clip]
@@ -59,7 +75,14 @@ def gather(footage: Sequence[Path], store: Path, threads: int = 2) -> list[Clip]
         raise TrainingError(
             f"no clip of {WIDTH}x{HEIGHT} or more under {', '.join(map(str, footage))}: give clean footage"
         )
-    return clips
+    return clips + photographs
+
+
+def _photograph(path: Path) -> Clip | None:
+    picture = still(path)
+    if picture is None or picture.shape[0] < HEIGHT or picture.shape[1] < WIDTH:
+        return None
+    return Clip(path, ((0, STANDS),), 0.0, STANDS)
 
 
 def _decoded(path: Path, store: Path) -> Clip | None:

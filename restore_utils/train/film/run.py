@@ -37,6 +37,7 @@ from restore_utils.files.parts import replacing
 from restore_utils.restorers.film.network import FilmNet
 from restore_utils.train.film import dirt
 from restore_utils.train.film.footage import Clip, gather
+from restore_utils.train.film.judge import teach
 from restore_utils.train.film.losses import losses, measure, mixed, planes_of, unpacked
 from restore_utils.train.film.windows import BYTES, Maker, check, load_cutouts
 
@@ -44,6 +45,7 @@ EVERY = 60.0  # seconds between checkpoints
 MEASURE = 600.0  # seconds between measurements on the windows held out
 HELD = 72  # windows held out, from every HELD_SHARE-th clip
 HELD_SHARE = 10
+JUDGED = 3000  # windows that the judge of spots learns from, fewer in a run of less than 90 minutes
 AVERAGE = 0.9985  # decay of the averaged weights per step
 WARM = 200  # steps in which the rate rises
 
@@ -99,10 +101,10 @@ def train(
     seed: int = 0,
     note: Mapping[str, str] | None = None,
 ) -> Path:
-    """Train a FilmNet for so many minutes in all, over however many runs.
+    """Train a FilmNet for so many minutes in all, over however many runs; when they are over, its judge of spots.
 
     Args:
-        footage: clean clips, or folders of them.
+        footage: clean clips and photographs, or folders of them.
         out: folder of the run; a checkpoint in it is gone on from.
         minutes: of training; the learning rate follows a cosine over them.
         steps: end after so many in all, even if there is time left.
@@ -131,7 +133,8 @@ def train(
     batch = batch or (40 if device == "cuda" else 6)
     out.mkdir(parents=True, exist_ok=True)
     clips = gather([Path(f) for f in footage], out / "footage", cores)
-    held = clips[HELD_SHARE // 2 :: HELD_SHARE] or clips[-1:]
+    moving = [c for c in clips if not c.stands]
+    held = moving[HELD_SHARE // 2 :: HELD_SHARE] or moving[-1:]
     run = _Run(FilmNet(widths), out, device, rate, minutes * 60, note or {})
     run.begin(init)
     torch.manual_seed(seed + run.step)
@@ -140,6 +143,11 @@ def train(
     with StopAsked() as stop:
         ring = _Ring(iter(loader), kept or (4096 if device == "cuda" else 384), batch, reuse, device)
         _loop(run, ring, _held(held, HELD, device), stop, steps, batch)
+    if run.elapsed >= run.duration:
+        many = min(JUDGED, 8 + round(JUDGED / 90 * minutes))
+        log.info("the judge of spots learns from %d windows", many)
+        said = teach(run.weights, footage, windows=many, shapes=shapes, things=things, store=out / "footage", seed=seed)
+        log.info("%s", json.dumps(said))
     return run.weights
 
 
@@ -279,7 +287,7 @@ def grow(net: FilmNet, smaller: Mapping[str, Tensor]) -> None:
 def main() -> None:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("footage", nargs="+", type=Path, help="clean clips, or folders of them")
+    parser.add_argument("footage", nargs="+", type=Path, help="clean clips and photographs, or folders of them")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; a run in it is resumed")
     parser.add_argument("--minutes", type=float, required=True, help="of training in all")
     parser.add_argument("--init", type=Path, help="weights to begin with")

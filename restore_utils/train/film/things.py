@@ -25,6 +25,7 @@ class Painter:
         times: (T,) of each, in frames, 0 for the middle one.
         textures: `textures(rng, h, w)` gives a piece of another film, (h, w, 3) float32.
         cutouts: `cutouts(rng)` gives a thing and its outline, (h, w, 3) and (h, w) float32, or None.
+        still: whether the scene stands.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class Painter:
         rng: np.random.Generator,
         textures: Callable,
         cutouts: Callable,
+        still: bool = False,
     ) -> None:
         self.frames, self.times, self.rng, self.textures, self.cutouts = frames, times, rng, textures, cutouts
+        self.still = still
         self.height, self.width = frames[0].shape[:2]
 
     def place(self) -> np.ndarray:
@@ -280,15 +283,24 @@ def titles(p: Painter) -> None:
 
 
 def poles(p: Painter) -> None:
-    """Thin upright and level things of the scene: they move with it, or stand in a scene that stands."""
+    """Thin upright and level things of the scene: they stand where the scene stands, else they pass as no scratch does.
+
+    One that stood in a scene that moves would be a scratch.
+    """
     rng = p.rng
-    pan = rng.choice([0.0, rng.choice([-1, 1]) * rng.uniform(0.7, 9)])
+    pan = 0.0 if p.still else rng.choice([-1, 1]) * rng.uniform(1.5, 9)
     drawn = []
-    for _ in range(rng.integers(1, 6)):
-        across = rng.random() < 0.2
-        long, wide = (p.width, p.height) if across else (p.height, p.width)
-        low, high = sorted(rng.uniform(-0.3, 1.3, 2) * long)
-        drawn.append((across, rng.uniform(0, wide), rng.normal(0, 0.08), low, high, int(rng.integers(1, 6))))
+    if rng.random() < 0.3:  # a fence, a window's bars
+        apart, slant, thick = rng.uniform(5, 60), rng.normal(0, 0.08), int(rng.integers(1, 5))
+        low, high = sorted(rng.uniform(-0.3, 1.3, 2) * p.height)
+        first = rng.uniform(0, p.width)
+        drawn = [(False, first + k * apart, slant, low, high, thick) for k in range(int(rng.integers(3, 16)))]
+    else:
+        for _ in range(rng.integers(1, 6)):
+            across = rng.random() < 0.2
+            long, wide = (p.width, p.height) if across else (p.height, p.width)
+            low, high = sorted(rng.uniform(-0.3, 1.3, 2) * long)
+            drawn.append((across, rng.uniform(0, wide), rng.normal(0, 0.08), low, high, int(rng.integers(1, 6))))
     colour, opacity = p.colour(), rng.uniform(0.1, 1)
     for frame, t in zip(p.frames, p.times, strict=True):
         plane = p.plane()
@@ -306,8 +318,8 @@ KINDS: dict[Callable, float] = {
     sparks: 0.7,
     glints: 1.2,
     blinks: 1,
-    titles: 0.8,
-    poles: 1.2,
+    titles: 1.5,
+    poles: 2,
 }
 """What can be drawn, and how often."""
 

@@ -24,6 +24,8 @@ from restore_utils.train.film.footage import HEIGHT, WIDTH, Clip
 RECIPES = ("heavy", "silent-era", "dust")  # to measure with
 FAINT, PLAIN = 0.008, 0.035  # change of a pixel, of 1: below the first it is no damage, from the second on it wholly is
 CELL = 16
+STANDING = 0.15  # of the windows are made of photographs, if there are any
+STILL = 1.5  # grey levels between two frames of a window, below which its scene stands
 
 FIELDS: dict[str, tuple[type, tuple[int, ...]]] = {
     "gains": (np.float32, (SLOTS,)),
@@ -66,8 +68,11 @@ class Maker:
     def __init__(self, clips: Sequence[Clip], shapes: Sequence, cutouts: Sequence, seed: int | tuple[int, ...]) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.clips, self.things = clips, cutouts
-        weights = [c.weight for c in clips]
-        self.weights = np.array(weights) / np.sum(weights)
+        weights, stands = np.array([c.weight for c in clips]), np.array([c.stands for c in clips])
+        for group, share in ((stands, STANDING), (~stands, 1 - STANDING)):
+            if group.any():
+                weights[group] *= share / weights[group].sum()
+        self.weights = weights / weights.sum()
         self.bank = dirt.Bank(rng, shapes)
         tiles = [rng.standard_normal((768, 768), np.float32) for _ in range(4)]
         tiles = [
@@ -196,14 +201,19 @@ class Maker:
 
     # -- damage and codec ---------------------------------------------------------------------------------------------
 
-    def damaged(self, frames: list[np.ndarray], times: np.ndarray, grey: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Damage frames in place; opacity of marks and of lines, (T, H, W) each."""
+    def damaged(
+        self, frames: list[np.ndarray], times: np.ndarray, grey: bool, still: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Damage frames in place; opacity of marks and of lines, (T, H, W) each.
+
+        Where the scene stands few lines are laid: nothing but its look tells a scratch from a post there.
+        """
         rng = self.rng
         marked, lined = (np.zeros((len(frames), HEIGHT, WIDTH), np.float32) for _ in range(2))
         tint = 0.2 if grey else 1.0
         if rng.random() < 0.8:
             dirt.spots(frames, marked, self.bank, rng, tint, float(np.exp(rng.uniform(np.log(0.6), np.log(32)))))
-        if rng.random() < 0.3:
+        if rng.random() < (0.08 if still else 0.3):
             dirt.scratches(frames, lined, times, rng, tint, int(rng.integers(1, 4)))
         if rng.random() < 0.08:
             dirt.bars(frames, lined, rng, tint)
@@ -262,8 +272,9 @@ class Maker:
 
         grey = rng.random() < 0.55
         frames = self.graded(self.crop(clip, numbers, n), grey)
+        still = float(cv2.absdiff(frames[0], frames[-1]).mean()) < STILL / 255
         if rng.random() < 0.42:
-            things.draw(things.Painter(frames, times, rng, self.texture, self.cutout))
+            things.draw(things.Painter(frames, times, rng, self.texture, self.cutout, still))
             if grey:  # the picture is, so what is in it is
                 for frame in frames:
                     frame[...] = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None]
@@ -282,7 +293,7 @@ class Maker:
         clean = frames[at].copy()
         marked, lined = np.zeros((2, 1, HEIGHT, WIDTH), np.float32)
         if rng.random() < 0.82:
-            marked, lined = self.damaged(frames, times, grey)
+            marked, lined = self.damaged(frames, times, grey, still)
         cover = np.zeros((HEIGHT, WIDTH), bool)
         change = np.zeros((HEIGHT, WIDTH), np.float32)
         if len(marked) > 1:
