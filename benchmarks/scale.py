@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -122,13 +123,16 @@ def _idle(folder: Path, count: int) -> None:
 def idle(segments: int, count: int = 8) -> bool:
     """What claim, commit and looking round cost where making takes no time."""
     with tempfile.TemporaryDirectory() as name:
-        begun = time.perf_counter()
+        begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         for process in [start(_idle, Path(name), segments) for _ in range(count)]:
             process.join()
         took = time.perf_counter() - begun
         assert len(list((Path(name) / "segments").glob("*.nut"))) == segments
-    each = 1000 * took / segments
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    each, own = 1000 * took / segments, 1000 * worked / segments
     print(f"{count} workers, {segments} segments of nothing in {took:.1f} s: {each:.1f} ms a segment")
+    print(f"{own:.1f} ms of processor time a segment, of all workers together")
     return each < 20
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from restore_utils.core.precision import device_class
-from restore_utils.errors import JobError
+from restore_utils.errors import JobError, OptionError
 from restore_utils.jobs import job as job_module
 from restore_utils.jobs.changes import read_device
 from restore_utils.jobs.job import attach
@@ -88,6 +88,12 @@ def test_a_machine_with_another_device_refuses_unless_it_may_mix(film, tmp_path,
 
 
 # ---- Ray ----
+
+
+def test_what_is_no_cluster_is_refused(film, tmp_path):
+    for words in ("nowhere", "http://head:10001"):
+        with pytest.raises(OptionError, match="is no cluster: give ray, or ray://HOST:PORT"):
+            work_on(words, tmp_path)
 
 
 def test_a_cluster_that_loses_a_machine_makes_the_film(film, tmp_path):

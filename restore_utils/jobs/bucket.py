@@ -22,7 +22,7 @@ from restore_utils.jobs.tasks import Task
 
 
 class JobBucket:
-    """A job below a URL, as its workers meet there; see jobs.place.JobFolder.
+    """A job below a URL, as its workers meet there; see jobs.place.JobFolder. Its folder is temporary and goes with it.
 
     Raises:
         OutputError: the URL is none of a store. SourceError: it cannot be read.
@@ -105,7 +105,7 @@ class JobBucket:
                 self.board.remove(f"segments/{worker}/{name}")
 
     def gather(self) -> Path:
-        """Bring all that is finished, for the film to be put together; the folder where it lies."""
+        """Bring all that is finished, for the film to be put together; returns the folder where it lies."""
         self.open()
         for name in self.board.times("done"):
             for file in json.loads(self.board.read(f"done/{name}") or "[]"):

@@ -7,6 +7,7 @@ all of them see under the same paths; there they also meet workers that Ray does
 from __future__ import annotations
 
 import os
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,9 @@ def work_on(on: str, job: Path | Place, *, lease: float = LEASE_S, progress: Pro
     plan = attach(place.folder).planned(elsewhere=True)
     joined = ray.is_initialized()
     try:
-        ray.init(None if on == "ray" else on, ignore_reinit_error=True, log_to_driver=False, logging_level="warning")
+        with warnings.catch_warnings(action="ignore"):  # what it warns of before it gives up
+            address = None if on == "ray" else on
+            ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level="warning")
     except Exception as error:  # of many kinds
         raise JobError(f"no cluster of Ray at {on} ({' '.join(str(error).split())[:200]}): is it up?") from None
     try:
