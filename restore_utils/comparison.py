@@ -17,7 +17,8 @@ from restore_utils.files.parts import check_free
 from restore_utils.files.scratch import scratch
 from restore_utils.media.clip import Clip, Colour, Video
 from restore_utils.media.inspect import probe
-from restore_utils.media.mux import check_output, join
+from restore_utils.media.mux import join
+from restore_utils.media.outputs import check_output
 from restore_utils.media.read import Frame, Reader
 from restore_utils.media.write import Encoding, Writer
 

@@ -18,7 +18,7 @@ from restore_utils.media import curves, dpx
 from restore_utils.media.colour import from_rgb
 from restore_utils.media.encoding import Encoding
 from restore_utils.media.inspect import probe
-from restore_utils.media.mux import check_output
+from restore_utils.media.outputs import check_output
 from restore_utils.media.planes import Planar, arrays
 from restore_utils.media.read import Reader
 from tests import clips

@@ -16,7 +16,8 @@ from restore_utils.errors import DiskFullError, JobError, OutputError
 from restore_utils.media.clip import Clip
 from restore_utils.media.encoding import Encoding
 from restore_utils.media.inspect import probe
-from restore_utils.media.mux import check_output, join
+from restore_utils.media.mux import join
+from restore_utils.media.outputs import check_output
 from restore_utils.media.read import Reader
 from restore_utils.media.write import Writer
 from tests import clips, films

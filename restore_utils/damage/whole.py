@@ -30,7 +30,8 @@ from restore_utils.files.scratch import scratch
 from restore_utils.media.clip import Clip, Colour
 from restore_utils.media.colour import from_rgb
 from restore_utils.media.inspect import probe
-from restore_utils.media.mux import check_output, join
+from restore_utils.media.mux import join
+from restore_utils.media.outputs import check_output
 from restore_utils.media.planes import Layout, arrays, layout, new_frame
 from restore_utils.media.read import Frame, Reader
 from restore_utils.media.write import Encoding, Writer, writing

@@ -36,9 +36,10 @@ from restore_utils.jobs.shots import SKIP
 from restore_utils.jobs.store import COPIED, MADE, SHOTS, check_result, gone_if_empty, own_result, result_place
 from restore_utils.jobs.times import time_text
 from restore_utils.media.encoding import check_size
+from restore_utils.media.image_folder import is_images
 from restore_utils.media.inspect import probe
 from restore_utils.media.made import save as remember
-from restore_utils.media.mux import check_output, is_images
+from restore_utils.media.outputs import check_output
 from restore_utils.media.write import Encoding
 from restore_utils.progress import Progress
 from restore_utils.report import Figure, ModelFacts, Picture, Report, Series, ShotReport, clip_facts, write_report

@@ -43,7 +43,7 @@ class Settings:
     mask: bool = False
     """Whether a film of the masks is written beside the result."""
     stream: int | None = None
-    """Number of the stream that is restored, in a film that holds several pictures; None: see media.inspect.picture."""
+    """Number of the stream that is restored, in a film that holds several pictures; None: see media.streams.picture."""
     shots: tuple[ListedShot, ...] = ()
     """Shots that are to be restored otherwise, or that begin and end elsewhere than where it was found."""
 

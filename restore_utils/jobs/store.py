@@ -29,9 +29,10 @@ from restore_utils.files.sample import sample
 from restore_utils.jobs.changes import read_device, read_seal
 from restore_utils.jobs.claims import failures_on
 from restore_utils.jobs.settings import Settings
+from restore_utils.media.image_folder import is_images, is_still
 from restore_utils.media.inspect import Clip, probe
 from restore_utils.media.made import load as made_tracks
-from restore_utils.media.mux import is_images, is_still, join
+from restore_utils.media.mux import join
 from restore_utils.media.write import finish
 from restore_utils.progress import Progress
 

@@ -16,8 +16,9 @@ from restore_utils.media.clip import Clip
 from restore_utils.media.clock import Mover, timeline
 from restore_utils.media.colour import from_rgb, to_rgb
 from restore_utils.media.container import open_film, video_stream
-from restore_utils.media.inspect import inside, left_out, packets, resolve_colour
 from restore_utils.media.planes import Planar, layout, planar_format
+from restore_utils.media.streams import packets
+from restore_utils.media.tags import inside, left_out, resolve_colour
 
 # Each packet gives one frame in these, so that packets without a frame are lost frames. Not so where frames are hidden
 # or packed (VP8, MPEG-4 Part 2 in AVI) or where the two fields of a frame come in packets of their own.

@@ -6,13 +6,10 @@ their times, a second of them in memory at most.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import heapq
 import logging
-import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
@@ -22,18 +19,18 @@ from typing import TYPE_CHECKING
 import av
 from av.stream import Disposition
 
-from restore_utils.errors import JobError, OutputError
-from restore_utils.files.parts import check_name, part_of
+from restore_utils.errors import JobError
+from restore_utils.files.parts import part_of
 from restore_utils.media import tracks
 from restore_utils.media.clip import Clip
 from restore_utils.media.container import url
-from restore_utils.media.encoding import CODECS, IMAGE_CODECS, Encoding
-from restore_utils.media.image_folder import check_folder, check_still, is_images, is_still, write_images
+from restore_utils.media.encoding import CODECS, Encoding
+from restore_utils.media.image_folder import is_images, is_still, write_images
 from restore_utils.media.made import MadeTrack, prefer, put_in
 from restore_utils.media.matroska import ROOM, write_picture
-from restore_utils.media.stamps import stamped
+from restore_utils.media.outputs import check_output, muxer_of
+from restore_utils.media.segments import fallen_together, picture_packets, timed_packets
 from restore_utils.media.timecode import later
-from restore_utils.media.tracks import Timed
 from restore_utils.media.transfer import Span
 from restore_utils.media.write import SegmentInfo, finish, segment_info, writing
 
@@ -42,79 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mxf": "mxf"}
 _ANY_CLOCK = ("mpegts", "mpeg")
 _SECOND = 1_000_000
 _NAMED = 6  # lost tags that are named
 _QUICKTIME = "com.apple.quicktime."  # begins the keys that telephones write: make, model, place
-_MATROSKA = Fraction(1, 1000)  # seconds, a tick of its clock
-_REORDERED = 17  # packets: H.264 and H.265 hold at most 16 pictures back
-
-
-def check_output(out: str | Path, clip: Clip, encoding: Encoding) -> None:
-    """Whether join() will be able to write OUT; to be asked before hours of work.
-
-    Raises:
-        OutputError: OUT is the source, has a suffix that names no container, names one that does not take the codec, or
-            lies where nothing can be written.
-    """
-    out = Path(out)
-    check_name(out)
-    if out.exists() and clip.path.exists() and out.samefile(clip.path):
-        raise OutputError(f"{out} is the source itself: choose another name for the result")
-    if is_images(out):
-        if encoding.codec not in IMAGE_CODECS:
-            known = ", ".join(IMAGE_CODECS)
-            raise OutputError(f"{out} is a folder of images: choose the codec {known}, or a name such as film.mkv")
-        if is_still(out):
-            check_still(out, encoding.codec, clip)
-        else:
-            check_folder(out, encoding.codec)
-        return
-    if encoding.codec in IMAGE_CODECS:
-        raise OutputError(f"{encoding.codec} makes images: give a folder, or a pattern such as frame_%05d.png")
-    check_place(out, clip)
-    fitting = [suffix for suffix in _MUXERS if _takes(suffix, encoding.codec)]
-    if out.suffix.lower() not in fitting:
-        raise OutputError(f"{out.suffix} does not take {encoding.codec}: choose one of {', '.join(fitting)}")
-
-
-def check_place(out: Path, clip: Clip) -> None:
-    """Whether a film can be written at OUT.
-
-    Raises:
-        OutputError: it is the source, names no container, or lies where nothing can be written.
-    """
-    if out.exists() and clip.path.exists() and out.samefile(clip.path):
-        raise OutputError(f"{out} is the source itself: choose another name for the result")
-    if out.suffix.lower() not in _MUXERS:
-        known = ", ".join(sorted(_MUXERS))
-        raise OutputError(f"{out.name}: {out.suffix} is no container that can be written; choose one of {known}")
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder: choose the name of a file in it")
-    if not out.absolute().parent.is_dir():
-        raise OutputError(f"{out.absolute().parent} does not exist: make the folder, or choose another")
-    if not os.access(out.absolute().parent, os.W_OK):
-        raise OutputError(f"{out.absolute().parent} may not be written to: choose another folder")
-
-
-def is_film(out: Path) -> bool:
-    """Whether a name ends as that of a container that can be written."""
-    return out.suffix.lower() in _MUXERS
-
-
-def muxer_of(out: Path) -> str:
-    """FFmpeg's name of the container that the suffix names."""
-    return _MUXERS[out.suffix.lower()]
-
-
-def _takes(suffix: str, codec: str) -> bool:
-    """Whether the container takes the codec with all that belongs to it; FFV1 in MP4 loses its colour tags."""
-    if suffix == ".mkv":
-        return codec != "dnxhr"
-    if codec in ("prores", "dnxhr"):
-        return suffix in (".mov", ".mxf")
-    return suffix != ".mxf" and codec in ("h264", "h265")
 
 
 def join(
@@ -164,7 +92,7 @@ def join(
     with writing(out):
         part = part_of(out)
     try:
-        muxer = _MUXERS[out.suffix.lower()]
+        muxer = muxer_of(out)
         span = Span(_origin(clip, infos[0], start), stop, trimmed=start is not None)
         messages = _mux(segments, infos, clip, part, muxer, span, end, carry, made)
         if muxer == "matroska":
@@ -238,7 +166,7 @@ def _mux(
             if muxer == "matroska":
                 stream.metadata["title"] = stream.metadata.get("title", "") + ROOM
             depth = template.codec_context.reorder_depth
-            sources = [_picture(segments, infos, stream, span, depth, _ticks(end, infos[0]))]
+            sources = [picture_packets(segments, infos, stream, span, depth, _ticks(end, infos[0]))]
             first, last = [m for m in made if m.first], [m for m in made if not m.first]
             sources += put_in(container, first, clip, span, muxer, stack, messages)
             if carry:
@@ -247,7 +175,7 @@ def _mux(
                 prefer(list(container.streams)[before:], made)
                 describe(container, clip, span, messages)
             sources += put_in(container, last, clip, span, muxer, stack, messages)
-            if muxer == "matroska" and (fallen := _fallen_together(segments, infos)):
+            if muxer == "matroska" and (fallen := fallen_together(segments, infos)):
                 messages.append(f"{fallen} frames get the time of the frame before them: .mkv counts milliseconds")
             for timed in heapq.merge(*sources, key=lambda timed: timed.time):
                 container.mux(timed.packet)
@@ -322,87 +250,6 @@ def _metadata(metadata: Mapping[str, str], clip: Clip, span: Span, messages: lis
     return kept
 
 
-def _picture(
-    segments: list[Path],
-    infos: list[SegmentInfo],
-    stream: av.VideoStream,
-    span: Span,
-    depth: int,
-    end: int | None,
-) -> Iterator[Timed]:
-    """The picture's packets in decoding order; the last picture is shown until `end`.
-
-    A packet is decoded when the picture `depth` places before it in the order of display is shown, which is the same
-    as x264 and x265 do inside a segment, and holds across segments, whatever the distances of the pictures.
-    """
-    base = infos[0].time_base
-    shown: list[int] = []  # times of pictures whose packets are under way
-    tick = max(1, round(1 / (infos[0].rate * base)))
-    origin = round(span.origin / base)
-    for count, (packet, pts, duration) in enumerate(_lasting(segments, infos, tick, end)):
-        pts -= origin
-        heapq.heappush(shown, pts)
-        if count == 0:
-            first = pts
-        dts = heapq.heappop(shown) if count >= depth else first - (depth - count) * tick
-        packet.pts, packet.dts, packet.duration, packet.time_base = pts, dts, duration, base
-        packet.stream = stream
-        yield Timed(dts * base, packet)
-
-
-def _lasting(
-    segments: list[Path], infos: list[SegmentInfo], tick: int, end: int | None
-) -> Iterator[tuple[av.Packet, int, int]]:
-    """Packets in decoding order with the source's time of each and how long its picture is shown.
-
-    That is until the next picture, whose packet may come later: packets wait for it, as far as B-frames reach.
-    """
-    waiting: deque[tuple[av.Packet, int]] = deque()
-    times: list[int] = []  # of the packets that wait and of those shown among them, growing
-
-    def lasts(pts: int) -> int:
-        following = bisect.bisect_right(times, pts)
-        if following < len(times):
-            return times[following] - pts
-        return end - pts if end is not None and end > pts else tick
-
-    for packet, pts in (pair for path, info in zip(segments, infos) for pair in _packets(path, info)):
-        waiting.append((packet, pts))
-        bisect.insort(times, pts)
-        if len(waiting) > _REORDERED:
-            ready, shown = waiting.popleft()
-            yield ready, shown, lasts(shown)
-            del times[: bisect.bisect_left(times, min(pts for _, pts in waiting))]
-    for ready, shown in waiting:
-        # MP4 and MOV keep the length of the picture that is decoded last, which may not be the one that is shown last.
-        if end is not None and 10 * (end - times[-1]) > 11 * tick and ready is waiting[-1][0]:
-            yield ready, shown, end - shown
-        else:
-            yield ready, shown, lasts(shown)
-
-
-def _fallen_together(segments: list[Path], infos: list[SegmentInfo]) -> int:
-    """How many frames are less than a millisecond after the one before them, so that Matroska gives both one time."""
-    if infos[0].rate * _MATROSKA <= 1 or infos[0].time_base >= _MATROSKA:
-        return 0
-    times = sorted(pts * infos[0].time_base for path, info in zip(segments, infos) for _, pts in _packets(path, info))
-    return sum(round(a / _MATROSKA) == round(b / _MATROSKA) for a, b in pairwise(times))
-
-
-def _packets(path: Path, info: SegmentInfo) -> Iterator[tuple[av.Packet, int]]:
-    """Packets of a segment with the source's time of each, in info.time_base."""
-    with av.open(url(path)) as container:
-        first = None
-        for packet in container.demux(video=0):
-            if packet.size:
-                pts = stamped(packet)
-                first = pts if first is None else first
-                ticks = (pts - first) * packet.time_base / info.time_base
-                if ticks.denominator != 1:
-                    raise JobError(f"{path.name} has lost its times: remove it and run again")
-                yield packet, info.first + int(ticks)
-
-
 def describe(container: av.container.OutputContainer, clip: Clip, span: Span, messages: list[str]) -> None:
     """Titles and chapters."""
     container.metadata.update(_metadata(clip.metadata, clip, span, messages))
@@ -427,7 +274,7 @@ def describe(container: av.container.OutputContainer, clip: Clip, span: Span, me
 def _images(
     segments: list[Path], infos: list[SegmentInfo], out: Path, codec: str, clip: Clip, carry: bool
 ) -> list[str]:
-    packets = (pair for path, info in zip(segments, infos) for pair in _packets(path, info))
+    packets = (pair for path, info in zip(segments, infos) for pair in timed_packets(path, info))
     with writing(out):
         write_images(packets, out, codec, clip)
     messages = [] if is_still(out) else [f"images hold no times: read them at {infos[0].rate} frames per second"]

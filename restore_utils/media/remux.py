@@ -17,9 +17,10 @@ from restore_utils.media import tracks
 from restore_utils.media.clip import Clip
 from restore_utils.media.clock import timeline
 from restore_utils.media.container import open_film, url, video_stream
-from restore_utils.media.inspect import packets
 from restore_utils.media.made import MadeTrack, prefer, put_in
-from restore_utils.media.mux import check_place, describe, muxer_of, muxer_options
+from restore_utils.media.mux import describe, muxer_options
+from restore_utils.media.outputs import check_place, muxer_of
+from restore_utils.media.streams import packets
 from restore_utils.media.tracks import Timed
 from restore_utils.media.transfer import Span
 from restore_utils.media.write import finish, writing

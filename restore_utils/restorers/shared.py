@@ -1,4 +1,4 @@
-"""What networks that see several frames have in common: parts computed once per run, and loading by state dict."""
+"""What networks have in common: parts computed once per run, a residual block, loading by state dict."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from restore_utils.errors import ModelError
 
@@ -36,6 +37,23 @@ class Shared:
             if key not in self.parts:
                 self.parts[key] = self.make(self.run, key)
         return [self.parts[key] for key in keys]
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions of 3 x 3 round which the input goes; it begins as the identity of what is not negative.
+
+    K. He et al., Deep Residual Learning for Image Recognition, CVPR 2016, without its normalisation.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(F.relu(self.first(x))))
 
 
 def load_network(load: Callable[[Mapping[str, Tensor]], nn.Module], tensors: Mapping[str, Tensor], where: str) -> Any:

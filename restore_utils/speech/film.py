@@ -7,7 +7,7 @@ from pathlib import Path
 
 from restore_utils.errors import OptionError, OutputError
 from restore_utils.files.parts import check_free
-from restore_utils.media.mux import check_place, is_film
+from restore_utils.media.outputs import check_place, is_film
 from restore_utils.media.remux import add_tracks
 from restore_utils.progress import Progress
 from restore_utils.speech import formats

@@ -13,7 +13,8 @@ from restore_utils.errors import SourceError
 from restore_utils.media.clip import Clip
 from restore_utils.media.clock import timeline
 from restore_utils.media.container import open_film
-from restore_utils.media.inspect import packets, probe
+from restore_utils.media.inspect import probe
+from restore_utils.media.streams import packets
 from restore_utils.progress import Progress
 from restore_utils.speech.sound import tracks, zero_time
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore_utils.restorers.shared import ResidualBlock
+
 SLOTS = 4  # neighbours: two before, two after
 PLANES = 9  # full-size planes of the trunk's input, see restore_utils.restorers.film.align.Window
 ROWS = 16  # rows in one average of the line branch
@@ -26,18 +28,6 @@ class Found(NamedTuple):
     weights: Tensor  # (N, SLOTS + 1, H, W): logits of the neighbours' and the network's own repair, before the softmax
     change: Tensor  # (N, 3, H, W): the network's own repair is the middle frame plus this
     lines: Tensor  # (N, 1, H / ROWS, W): logit, a long scratch runs through these rows; guides the training alone
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(F.relu(self.first(x))))
 
 
 class _Lines(nn.Module):
@@ -112,10 +102,10 @@ class FilmNet(nn.Module):
         self.lines = _Lines(frames, line_width, 2 * first)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.enc = nn.ModuleList(
-            nn.Sequential(*(_Block(w) for _ in range(1 if i == 0 else 2))) for i, w in enumerate(widths)
+            nn.Sequential(*(ResidualBlock(w) for _ in range(1 if i == 0 else 2))) for i, w in enumerate(widths)
         )
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
-        self.dec = nn.ModuleList(nn.Sequential(_Block(w)) for w in widths[:-1])
+        self.dec = nn.ModuleList(nn.Sequential(ResidualBlock(w)) for w in widths[:-1])
         self.head = nn.Conv2d(first, 4 * (1 + SLOTS + 1 + 3), 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)

@@ -12,6 +12,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from restore_utils.restorers.spreading import spread_out
+
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 SMALLEST = 16
 """DIS needs pictures of at least so many pixels a side; smaller ones get no motion."""
@@ -64,21 +66,5 @@ def mended(motion: np.ndarray, trust: np.ndarray) -> np.ndarray:
     small = (max(1, width // 4), max(1, height // 4))
     weight = cv2.resize(trust, small, interpolation=cv2.INTER_AREA)
     total = cv2.resize(motion * trust[..., None], small, interpolation=cv2.INTER_AREA)
-    filled = cv2.resize(_pulled(total, weight), (width, height), interpolation=cv2.INTER_LINEAR)
+    filled = cv2.resize(spread_out(total, weight), (width, height), interpolation=cv2.INTER_LINEAR)
     return filled + (motion - filled) * trust[..., None]
-
-
-def _pulled(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Weighted values spread over a picture: each level of a pyramid takes what it lacks from the coarser one."""
-    height, width = weight.shape
-    mean = total / np.maximum(weight, 1e-6)[..., None]
-    if max(height, width) <= 2:
-        overall = total.sum((0, 1)) / max(float(weight.sum()), 1e-6)
-        coarse = np.broadcast_to(overall, total.shape)
-    else:
-        half = ((width + 1) // 2, (height + 1) // 2)
-        soft, soft_weight = cv2.GaussianBlur(total, (3, 3), 0), cv2.GaussianBlur(weight, (3, 3), 0)
-        coarser = _pulled(cv2.resize(soft, half), cv2.resize(soft_weight, half))
-        coarse = cv2.resize(coarser, (width, height), interpolation=cv2.INTER_LINEAR)
-    enough = np.minimum(weight * 2, 1)[..., None]
-    return (coarse + (mean - coarse) * enough).astype(np.float32)

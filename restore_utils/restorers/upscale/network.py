@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore_utils.restorers.shared import ResidualBlock
+
 FRAMES = 5  # two before, one before, the middle one, one after, two after
 SLOTS = FRAMES - 1
 MIDDLE = FRAMES // 2
@@ -72,18 +74,6 @@ def _lanczos(x: float) -> float:
     return 3 * math.sin(x) * math.sin(x / 3) / (x * x)
 
 
-class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(F.relu(self.first(x))))
-
-
 class UpscaleNet(nn.Module):
     """The network of `upscale` and `enhance`.
 
@@ -102,14 +92,14 @@ class UpscaleNet(nn.Module):
             self.down = nn.Conv2d(fine, width, 2, stride=2)
             self.colour = nn.Conv2d(chroma, width, 3, padding=1)
             self.up = nn.Conv2d(width, 4 * fine, 1)
-            self.tail = nn.Sequential(_Block(fine), _Block(fine))
+            self.tail = nn.Sequential(ResidualBlock(fine), ResidualBlock(fine))
             self.head = nn.Conv2d(fine, 5, 3, padding=1)
             self.tint = nn.Conv2d(width, 8, 3, padding=1)
         else:
             self.stem = nn.Conv2d(4 * FRAMES + chroma, width, 3, padding=1)
             self.head = nn.Conv2d(width, 20, 3, padding=1)
             self.tint = nn.Conv2d(width, 8, 3, padding=1)
-        self.body = nn.Sequential(*(_Block(width) for _ in range(blocks)))
+        self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         for last in (self.head, self.tint):
             nn.init.normal_(last.weight, std=0.003)
             nn.init.zeros_(last.bias)

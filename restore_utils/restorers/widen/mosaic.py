@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from restore_utils.restorers.spreading import spread_out
 from restore_utils.restorers.widen.camera import Fit, moved, register, scaled
 from restore_utils.restorers.widen.canvas import Canvas
 
@@ -190,23 +191,3 @@ def carried_outwards(fit: Fit, canvas: Canvas, scale: float) -> tuple[np.ndarray
     error = spread_out(total[..., 2:], weight)
     both = cv2.resize(np.dstack((residual, error)), (width, height), interpolation=cv2.INTER_LINEAR)
     return both[..., :2], np.maximum(both[..., 2], 0)
-
-
-def spread_out(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Weighted values (H, W, C) spread over a picture: each level of a pyramid takes what it lacks from a coarser one.
-
-    S. J. Gortler et al., The Lumigraph, SIGGRAPH 1996 (pull-push).
-    """
-    height, width = weight.shape
-    total = total.reshape(height, width, -1)
-    mean = total / np.maximum(weight, 1e-6)[..., None]
-    if max(height, width) <= 2:
-        overall = total.sum((0, 1)) / max(float(weight.sum()), 1e-6)
-        coarse = np.broadcast_to(overall, total.shape)
-    else:
-        half = ((width + 1) // 2, (height + 1) // 2)
-        soft, soft_weight = cv2.GaussianBlur(total, (3, 3), 0), cv2.GaussianBlur(weight, (3, 3), 0)
-        coarser = spread_out(cv2.resize(soft, half).reshape(*half[::-1], -1), cv2.resize(soft_weight, half))
-        coarse = cv2.resize(coarser, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
-    enough = np.minimum(weight * 2, 1)[..., None]
-    return (coarse + (mean - coarse) * enough).astype(np.float32)
