@@ -417,11 +417,12 @@ def measure_hours(voice: Path, folder: Path, hours: float = 2.0, model: str = "t
     begins = long_film(voice, film, hours)
     command = [sys.executable, "-m", "restore_utils", "transcribe", str(film), str(out), "--speech-model", model]
     heard = folder / "long.json.job" / "heard.jsonl"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and their children
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while running.poll() is None and not (heard.exists() and heard.read_bytes().count(b"\n") >= 2):
         time.sleep(0.2)
     running.send_signal(signal.SIGINT)
-    print(f"interrupted after {heard.read_bytes().count(b'{')} pieces: code {running.wait()}")
+    print(f"interrupted: code {running.wait()}, {len(heard.read_text().splitlines())} pieces are kept")
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     passages = json.loads(out.read_text())["passages"]
