@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from restore_utils.jobs.job import open_job
+from restore_utils.jobs.restoration import restore_film
 from restore_utils.jobs.settings import settings_for
 from restore_utils.media.inspect import probe
 from restore_utils.media.planes import arrays
@@ -88,3 +89,20 @@ def test_behind_a_repair_colour_lies_on_the_repaired_luma(tmp_path):
     repaired = coloured(source, tmp_path / "one", "median")
     both = coloured(source, tmp_path / "two", "median + color:detail=128")
     assert luma_hash(both) == luma_hash(repaired)
+
+
+def test_the_report_shows_where_colours_are_a_guess(tmp_path):
+    source = clips.write(tmp_path / "film.mkv", clips.pictures(20, SIZE, "gray"), codec="ffv1")
+    out = tmp_path / "out.mkv"
+    done = restore_film(source, out, settings_for(out, model="color:detail=128", codec="ffv1"), work=tmp_path / "job")
+    with open_job(source, tmp_path / "job") as job:
+        (changes,) = job.evidence(job.planned())
+    assert "would settle" in changes.notes[0][0]
+    ((caption, figure),) = changes.figures[0]
+    assert "what is red is a guess" in caption
+    assert figure.shape[2] == 3
+    page = done.report.read_text()
+    assert "would settle" in page
+    assert "1 pictures of shots" not in page
+    assert "1 picture of shots" in page
+    assert caption in page

@@ -47,9 +47,9 @@ class States:
         """Files that were written and that nobody has copied yet."""
 
     def of(self, recipe: Mapping) -> States:
-        """The same folder and the same notes, for another chain."""
+        """The same folder, notes and figures, for another chain."""
         other = States(self.folder, recipe)
-        other.notes, other.new = self.notes, self.new
+        other.notes, other.figures, other.new = self.notes, self.figures, self.new
         return other
 
     def __call__(self, number: int, model: FrameModel, shot: Shot) -> object:

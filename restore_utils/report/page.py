@@ -224,7 +224,8 @@ def _figures(figures: Sequence[Figure]) -> str:
     sheet = contact_sheet([figure.picture for figure in chosen], captions, width=300)
     count = f"{len(chosen)} of {len(figures)}" if step > 1 else f"{len(chosen)}"
     shown = " open" if len(chosen) <= OPEN_ROWS else ""
-    return f"<details{shown}><summary>{count} pictures of shots</summary>{sheet.body}</details>"
+    pictures = "picture" if len(figures) == 1 else "pictures"
+    return f"<details{shown}><summary>{count} {pictures} of shots</summary>{sheet.body}</details>"
 
 
 def _shot_row(number: int, shot: ShotReport, facts: Report, *, noted: bool) -> str:
