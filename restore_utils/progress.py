@@ -29,10 +29,12 @@ _listening: list[_Lines] = []
 
 
 def tell(line: str) -> None:
-    """Write a line to standard error, below the bars that were drawn so far."""
+    """Write a line below the bars that were drawn so far, where they are drawn: to standard error if nowhere."""
     for lines in _listening:
         lines.leave()
-    sys.stderr.write(f"{line}\n")
+    file = _listening[-1].file if _listening else sys.stderr
+    file.write(f"{line}\n")
+    file.flush()
 
 
 def aside(what: str, done: int, total: int | None = None) -> None:

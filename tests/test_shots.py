@@ -99,6 +99,14 @@ def test_changing_one_shot_makes_its_pieces_again_and_no_others(film, tmp_path):
         moved = job.plan(settings(ListedShot(14, 20, keep_cuts=True), segment_frames=8))
         assert made(job, moved) == len([s for s in moved.segments if 14 <= s.first < 26])
         assert made(job, job.plan(settings(segment_frames=8))) == 0
+        # Where all shots are listed, none shares a piece with another.
+        listed = [ListedShot(a, b) for a, b in FOUND]
+        all_ = job.plan(settings(*listed, segment_frames=100))
+        assert [(s.first, s.stop) for s in all_.segments] == FOUND
+        job.run(all_)
+        assert (
+            made(job, job.plan(settings(listed[0], replace(listed[1], skip=True), listed[2], segment_frames=100))) == 1
+        )
 
 
 def test_workers_know_the_chain_of_each_piece(film, tmp_path):
@@ -122,15 +130,18 @@ def test_workers_know_the_chain_of_each_piece(film, tmp_path):
 def test_pieces_of_other_shots_stay_where_they_are():
     found = [(0, 100), (100, 130), (130, 400), (400, 500)]
     usual = plan_segments(found, 0, 500, 60, 8)
-    pieces = plan_by_shot(found, [0, 1, 0, 0], found, 0, 500, 60, [8, 20])
+    second = [False, True, False, False]
+    pieces = plan_by_shot(found, [0, 1, 0, 0], second, found, 0, 500, 60, [8, 20])
     assert [b for _, b in pieces[:-1]] == [a for a, _ in pieces[1:]]
     assert (pieces[0][0], pieces[-1][1]) == (0, 500)
     assert (100, 130) in pieces
     assert {p for p in usual if p[1] <= 100 or p[0] >= 130} <= set(pieces)
-    assert plan_by_shot(found, [0] * 4, found, 0, 500, 60, [8]) == usual
-    part = plan_by_shot(found, [0, 1, 0, 0], found, 110, 420, 60, [8, 20])
+    assert plan_by_shot(found, [0] * 4, [False] * 4, found, 0, 500, 60, [8]) == usual
+    # A shot that is named keeps its pieces, whatever becomes of it: another chain makes these again and no others.
+    assert {(100, 130)} <= set(plan_by_shot(found, [0] * 4, second, found, 0, 500, 60, [8]))
+    part = plan_by_shot(found, [0, 1, 0, 0], second, found, 110, 420, 60, [8, 20])
     assert (part[0][0], part[-1][1]) == (110, 420)
-    whole = plan_by_shot([(0, 250), (250, 500)], [0, 0], found, 0, 500, 60, [8])
+    whole = plan_by_shot([(0, 250), (250, 500)], [0, 0], [False] * 2, found, 0, 500, 60, [8])
     assert {250} <= {a for a, _ in whole}
 
 

@@ -218,7 +218,7 @@ def batch(
     from restore_utils.errors import OptionError
     from restore_utils.jobs.batch import rows, run
     from restore_utils.jobs.batch import watch as coming
-    from restore_utils.progress import text_progress
+    from restore_utils.progress import tell, text_progress
 
     given = {"model": model or None, "start": start, "stop": stop, "codec": codec or None, "crf": crf}
     given |= {"device": device, "options": given_options(option) or None}
@@ -228,7 +228,7 @@ def batch(
         raise OptionError(f"there is no {films}: give a folder, a .csv or a .toml")
     found = coming(films, out, given) if watch else rows(films, out, given)
     with text_progress() as progress:
-        outcomes = run(found, out, workers=workers, then=then, force=force, progress=progress, tell=say)
+        outcomes = run(found, out, workers=workers, then=then, force=force, progress=progress, tell=tell)
     failed = sum(bool(outcome.reason) for outcome in outcomes)
     say(f"{len(outcomes) - failed} of {len(outcomes)} films are ready: {out / 'summary.html'}")
     raise typer.Exit(min(failed, 100))

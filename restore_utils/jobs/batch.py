@@ -185,7 +185,7 @@ def watch(
 _STYLE = """<style>:root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}</style>"""
 _TABLE = """<style>.films table{border-collapse:collapse;width:100%}
-.films td,.films th{text-align:left;padding:.4rem .6rem;vertical-align:top;border-bottom:1px solid #8884}
+.films td,.films th{text-align:left!important;padding:.4rem .6rem;vertical-align:top;border-bottom:1px solid #8884}
 .films .failed{color:#c33}.films td:last-child{overflow-wrap:anywhere}</style>"""
 
 

@@ -118,7 +118,8 @@ class Job:
             recipe = make_recipe(self.content, analysis, own, sizes, settings, device, pixel_format)
             chains.append(Chain(own, sizes, recipe, place(own, video.width, video.height)))
         cells = [chain.cell for chain in chains]
-        ranges = plan_by_shot(analysis.shots, by, found, first, stop, settings.segment_frames, cells)
+        named = [cut.listed is not None for cut in cuts]
+        ranges = plan_by_shot(analysis.shots, by, named, found, first, stop, settings.segment_frames, cells)
         odd = [*remarks(self.clip, analysis), *told]
         odd += [line for chain in built for line in chain_remarks(chain, self.clip, analysis)]
         said = (*self.clip.messages, *analysis.messages, *odd, said, unmastered(settings.encoding, self.clip))

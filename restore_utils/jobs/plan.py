@@ -286,26 +286,28 @@ def plan_segments(
 def plan_by_shot(
     cuts: Sequence[tuple[int, int]],
     by: Sequence[int],
+    named: Sequence[bool],
     found: Sequence[tuple[int, int]],
     first: int,
     stop: int,
     length: int,
     cells: Sequence[int],
 ) -> list[tuple[int, int]]:
-    """The pieces of a film of which single shots are restored otherwise, or begin or end elsewhere than was found.
+    """The pieces of a film of which single shots are named by a list, or begin or end elsewhere than was found.
 
     Each of these is cut into pieces by itself, and the pieces of all others are those that there are without it.
 
     Args:
-        cuts, by: (first, stop) of each shot, in order, without gaps, and the number of its chain.
+        cuts, by, named: (first, stop) of each shot, in order, without gaps, the number of its chain, and whether a list
+            names it.
         found: the shots as they were found.
         cells: as `cell` of `plan_segments`, for each chain.
     """
     usual, known = plan_segments(found, first, stop, length, cells[0]), set(found)
     pieces: list[tuple[int, int]] = []
     at = 0
-    for one, chain in [*zip(cuts, by, strict=True), (None, None)]:
-        if one is not None and one in known and not chain:
+    for one, chain, its_own in [*zip(cuts, by, named, strict=True), (None, 0, True)]:
+        if not its_own and one in known:
             continue
         begin, end = one or (cuts[-1][1], 0)
         between = ((max(a, at), min(b, begin)) for a, b in usual)

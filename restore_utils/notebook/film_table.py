@@ -51,7 +51,7 @@ def table(given: str | Path, folder: Path, models: Sequence[str] = MODELS) -> Wi
                 check_said(field, row[name])
 
     columns = [
-        Column("source", "Film", 250, placeholder="path or address"),
+        Column("source", "Film", 240, placeholder="path or address"),
         Column("target", "Result", 150, placeholder="name.mkv"),
         Column("model", "Model", 190, "choice", tuple(models), "as above"),
         Column("start", "From", 90, placeholder="beginning"),

@@ -103,7 +103,7 @@ class Table:
                 field.observe(lambda change, name=column.name: put(name, change["new"]), names="value")
             fields.append(field)
         if self._new:
-            gone = widgets.Button(icon="trash", tooltip="remove this row", layout={"width": "40px"})
+            gone = widgets.Button(icon="trash", tooltip="remove this row", layout={"width": "40px", "flex": "0 0 auto"})
             gone.on_click(lambda _button: self._remove(row))
             fields.append(gone)
         look()
