@@ -214,11 +214,11 @@ class Job:
         anywhere = settings.mixed or elsewhere
         plan = self.plan(replace(settings, device="auto", mixed=True) if anywhere else settings)
         here, there = device_class(plan.device), written.get("device_class")
+        if there not in (None, here) and not anywhere:
+            raise JobError(f"{self.folder} is planned for {there}, here is {here}: plan it --mixed to use both")
         plan = plan.named_as(written) if anywhere else plan
         if plan.written(self.analysis.index)["segments"] != written["segments"]:
             raise JobError(f"{self.folder} was planned otherwise: {_difference(written['recipe'], plan.recipe)}")
-        if there not in (None, here) and not anywhere:
-            raise JobError(f"{self.folder} is planned for {there}, here is {here}: plan it --mixed to use both")
         return plan
 
     # ---- running ----
