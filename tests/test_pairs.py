@@ -253,10 +253,10 @@ def test_workers_end_with_their_parent(tmp_path):
     code = (
         "import multiprocessing, os, sys, time\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
-        "from restore_utils.pairs import work\n"
+        "from restore_utils.core.worker import one_thread\n"
         "if __name__ == '__main__':\n"
         "    context = multiprocessing.get_context('spawn')\n"
-        "    pool = ProcessPoolExecutor(1, mp_context=context, initializer=work.one_thread)\n"
+        "    pool = ProcessPoolExecutor(1, mp_context=context, initializer=one_thread)\n"
         "    print(pool.submit(os.getpid).result(), flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from restore_utils.core.worker import one_thread
 from restore_utils.damage import recipes
 from restore_utils.damage.chance import check_seed
 from restore_utils.errors import JobError, OptionError, OutputError, SourceError
@@ -164,7 +165,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
         yield None
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=work.one_thread)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread)
     try:
         yield pool
     finally:

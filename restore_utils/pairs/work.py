@@ -5,11 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
-import multiprocessing
-import os
-import threading
 from dataclasses import replace
-from multiprocessing import connection
 from pathlib import Path
 
 import cv2
@@ -27,20 +23,6 @@ from restore_utils.pairs.survey import Survey, earlier, hash_file
 APART = ("weave", "speed", "repeats", "monochrome")
 """Faults that nothing can take back: pixels do not lie on the clean ones, or colours would have to be guessed."""
 RUN = 3  # frames that are coded together, so that the codec drags dirt along from frame to frame
-
-
-def one_thread() -> None:
-    """Called in each process first: several processes share the cores, so each keeps to one, and none outlives its
-    parent, however that ends."""
-    if parent := multiprocessing.parent_process():
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def _end_with(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
 
 
 def recipe_for(settings: Settings) -> recipes.Recipe:
