@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=240)
     parser.add_argument("--sides", action="append", choices=RIVALS, help="all if not given")
     parser.add_argument("--model", default="widen", help="name or weight file")
+    parser.add_argument("--adapt", type=int, default=0, help="steps of learning from each clip's own inner sides")
     parser.add_argument("--strips", type=Path, help="folder for pictures")
     given = parser.parse_args()
     print(f"| {' | '.join(HEADS)} |\n|{' --- |' * len(HEADS)}")
@@ -98,7 +99,8 @@ def main() -> None:
             if wide is None:
                 continue
             for sides in given.sides or RIVALS:
-                figures = measured(wide, sides, given.model, given.strips and given.strips / f"{path.stem}_{sides}.png")
+                strip = given.strips and given.strips / f"{path.stem}_{sides}.png"
+                figures = measured(wide, sides, given.model, strip, given.adapt)
                 found.setdefault(sides, []).append(figures)
                 print(f"| {path.stem} | {sides} | {' | '.join(figures.cells)} |", flush=True)
     for sides, rows in found.items():
@@ -128,7 +130,7 @@ def frames_of(path: Path, most: int, lines: int) -> np.ndarray | None:
     ]
 
 
-def measured(wide: np.ndarray, sides: str, model: str, strip: Path | None) -> Figures:
+def measured(wide: np.ndarray, sides: str, model: str, strip: Path | None, adapt: int) -> Figures:
     """The figures of one method on one clip."""
     count, height, width = wide.shape[:3]
     inner = round(height * 4 / 3 / 4) * 4
@@ -141,7 +143,7 @@ def measured(wide: np.ndarray, sides: str, model: str, strip: Path | None) -> Fi
         ).astype(np.float32)
         shares = None
     else:
-        result, shares = widened(centre, sides, model, f"{width}:{height}")
+        result, shares = widened(centre, sides, model, f"{width}:{height}", adapt)
     seconds = (time.process_time() - begun) / count
     hidden = np.ones((height, width), bool)
     hidden[:, left : left + inner] = False
@@ -163,9 +165,9 @@ def measured(wide: np.ndarray, sides: str, model: str, strip: Path | None) -> Fi
     )
 
 
-def widened(centre: np.ndarray, sides: str, name: str, aspect: str) -> tuple[np.ndarray, np.ndarray]:
+def widened(centre: np.ndarray, sides: str, name: str, aspect: str, adapt: int) -> tuple[np.ndarray, np.ndarray]:
     """Frames and, of each pixel, how far it was recovered, lent and drawn; (N, H, W, 3) each."""
-    (model,) = build(f"{name}:sides={sides},aspect={aspect},trim=0")
+    (model,) = build(f"{name}:sides={sides},aspect={aspect},trim=0,adapt={adapt}")
     model = Watched(model)
     frames = torch.from_numpy(centre).permute(0, 3, 1, 2).float() / 255
     shots = [Shot(0, len(centre))]

@@ -195,6 +195,43 @@ def test_sides_of_a_resting_camera_rest_while_somebody_walks(world):
     assert steps.max() < 0.04
 
 
+def test_texture_goes_on_beside_the_picture_and_a_title_does_not():
+    """What was not seen has the picture's fine structure near the seam; letters at the edge are not mirrored."""
+    texture = cv2.GaussianBlur(np.random.default_rng(8).random((200, 640, 3), np.float32), (0, 0), 1.5)
+    wide = np.repeat(pan(np.clip((texture - 0.5) * 2 + 0.4, 0, 1), 1, 0), 3, axis=0)
+    titled = wide.copy()
+    titled[:, 50:70, INSIDE.start + 5 : INSIDE.start + 7] = 1
+    plain, lettered = (widened(frames)[0][1, :, : INSIDE.start + 14] for frames in (wide, titled))
+    beside, inside = plain[:, INSIDE.start - 6 : INSIDE.start], plain[:, INSIDE.start + 8 :]
+    rough = [np.abs(np.diff(part, axis=0)).mean() for part in (beside, inside)]
+    assert 0.35 < rough[0] / rough[1] < 1.3
+    mirrored = (lettered - plain)[52:68, INSIDE.start - 7 : INSIDE.start - 5]
+    assert np.abs(mirrored).mean() < 0.25 * 0.6  # of the 0.6 by which the letter stands out
+
+
+def test_a_cut_that_was_missed_is_told(world):
+    """The camera's path begins anew, and neither scene lends the other its sides."""
+    other = cv2.GaussianBlur(np.random.default_rng(8).random(world.shape, np.float32), (0, 0), 2)
+    wide = np.concatenate((pan(world, 8, 2.0), pan(np.clip((other - 0.5) * 6 + 0.5, 0, 1), 8, 2.0)))
+    left = (WIDE - WIDTH) // 2
+    centre = torch.from_numpy(wide[:, :, left : left + WIDTH].copy()).permute(0, 3, 1, 2).float()
+    model = Widen(aspect=f"{WIDE}:{HEIGHT}", trim="0")
+    state = model.open(Shot(0, 16, {}, stream_of(centre)))
+    assert sum(link is None for link in state.links) == 1
+    assert any("cuts that were missed" in line for line in model.notes(state))
+
+
+def test_the_film_of_origins_has_a_colour_for_each(world):
+    """Green where other frames saw it, grey where it is the picture itself; the picture keeps its own colours."""
+    wide = pan(world, 24, 3.0).mean(-1, keepdims=True).repeat(3, -1)
+    found, _ = widened(wide, show="origins")
+    assert np.array_equal(found[:, :, INSIDE], wide[:, :, INSIDE].astype(np.float32))
+    red, green, _ = np.moveaxis(found[12][:, SIDES], -1, 0)
+    assert (green - red > 0.2).mean() > 0.3  # recovered
+    still, _ = widened(np.repeat(wide[:1], 3, axis=0), show="origins")
+    assert np.ptp(still[1][:, SIDES], axis=-1).max() < 0.02  # ambient
+
+
 def test_growing_in_height_recovers_what_a_tilt_saw(world):
     turned = pan(world, 24, 3.0).swapaxes(1, 2)  # (N, 216, 120, 3): a tilt
     middle = torch.from_numpy(turned[:, 28:188].copy()).permute(0, 3, 1, 2)
@@ -297,7 +334,9 @@ def planes_in_place(source, out, kinds=("luma", "chroma")):
                 yield own, result[y : y + own.shape[0], x : x + own.shape[1]]
 
 
-@pytest.mark.parametrize("chain", [("widen:sides=recover",), ("widen:sides=ambient", "deflicker")])
+@pytest.mark.parametrize(
+    "chain", [("widen:sides=recover",), ("widen:sides=bars",), ("widen:sides=ambient", "deflicker")]
+)
 def test_the_source_lies_in_the_result_bit_for_bit(tmp_path, chain):
     rng = np.random.default_rng(3)
     source = old(tmp_path / "old.mkv", lambda n: rng.integers(16, 235, (72, 96), np.uint8))

@@ -24,8 +24,9 @@ STRIDE = 6
 """Of so many pixels each way one votes for the homography."""
 NEAR = 1.0
 """Pixels by which a vote may miss the homography."""
-AGREE = 0.2
-"""Share of the votes that must agree."""
+AGREE, FOUND = 0.2, 0.1
+"""Share of the votes that must agree, and share of all that has texture: between pictures of two scenes dense flow too
+finds what looks alike, in 14 such pairs 0.04 at most agreed, in 15 shots with people and parallax 0.13 and more."""
 TEXTURE = 8.0
 """Grey levels: mean of the absolute slopes round a pixel below which its flow is a guess."""
 ALIKE = 18.0
@@ -90,14 +91,17 @@ def register(here: np.ndarray, there: np.ndarray, guess: np.ndarray) -> Fit | No
         difference = brought.astype(np.float32) - here
         difference -= np.float32(np.median(difference[inside]))
         error = cv2.blur(np.abs(difference), (7, 7))
-        votes = (inside & (error < ALIKE) & (_texture(here) > TEXTURE))[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+        textured = (inside & (_texture(here) > TEXTURE))[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+        votes = textured & (error < ALIKE)[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
         if np.count_nonzero(votes) < 24:
             return None
         ends = moved(where + flow, guess)
         start, end = (v[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE][votes] for v in (where, ends))
         cv2.setRNGSeed(1)  # OpenCV's RANSAC draws from its own state: the same pictures must give the same answer
         found, agreed = cv2.findHomography(start, end, cv2.RANSAC, NEAR, maxIters=500)
-        if found is None or agreed.mean() < AGREE or not _sane(found, width, height):
+        if found is None or agreed.mean() < AGREE or np.count_nonzero(agreed) < FOUND * np.count_nonzero(textured):
+            return None
+        if not _sane(found, width, height):
             return None
         residual = moved(ends, np.linalg.inv(found)) - where
         weight = (np.exp(-np.square(error / 10)) * inside).astype(np.float32)

@@ -35,6 +35,8 @@ neighbouring columns of a picture are not, and show as a smear."""
 DETAIL, DETAIL_REACH = 0.0125, 0.05
 """Shares of the known picture's height: sigma below which detail is continued into what was not seen, mirrored at the
 seam, and the distance over which it fades (1/e)."""
+TEXTURE_MOST = 3.0
+"""Of that detail what is so many times its median and more is no texture but a thing of its own: letters, a glint."""
 MOVES = 2.0
 """Registered pixels by which something moves otherwise than the camera, to be called moving."""
 SOFT = 0.004
@@ -308,6 +310,8 @@ def _detail(picture: np.ndarray, canvas: Canvas) -> np.ndarray:
     What is filled in has none, and beside the picture it would look painted.
     """
     fine = picture - cv2.GaussianBlur(picture.astype(np.float32), (0, 0), DETAIL * canvas.known[1])
+    most = TEXTURE_MOST * float(np.median(np.abs(fine[::2, ::2])))
+    fine = np.clip(fine, -most, most)  # or a title that runs over the edge would be read backwards beside it
     box = canvas.box
     laid = np.pad(
         fine, ((box.top, canvas.height - box.bottom), (box.left, canvas.width - box.right), (0, 0)), mode="reflect"

@@ -56,7 +56,8 @@ class Store:
         with self._lock:
             self._file.seek(0)
             packed = np.frombuffer(self._file.read(self._end), np.uint8)
-        return {"packed": packed, "lengths": np.array(self._lengths, np.int64).reshape(len(self), -1)}
+        lengths = np.array(self._lengths, np.int64) if self._lengths else np.zeros((0, 0), np.int64)
+        return {"packed": packed, "lengths": lengths}
 
     @classmethod
     def of(cls, packed: np.ndarray, lengths: np.ndarray) -> Store:
