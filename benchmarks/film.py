@@ -1,6 +1,7 @@
 """How well restorers find and repair damage: one table over clips and recipes.
 
     python benchmarks/film.py --footage DIR [--frames 12] [--recipes dust,heavy,silent-era,clean] [--kinds] [--things]
+                              [--taken]
     python benchmarks/film.py --stills DIR [--pictures DIR]
 
 Every clip of the folder is damaged, restored, and compared with the damaged picture's own target: grain, flicker and
@@ -239,6 +240,24 @@ def true_things(given: argparse.Namespace, restorers: dict[str, Restorer]) -> No
         table(rows)
 
 
+def taken(given: argparse.Namespace, restorers: dict[str, Restorer]) -> None:
+    """What is taken from clips as they are: spots of more than 30 pixels, changed by more than 8 grey levels."""
+    for label, run in restorers.items():
+        print(f"== taken from clean footage, {label}: spots in 100 frames, the largest in pixels, PSNR of the whole")
+        counted = frames = 0
+        for clip, clean in clips(given.footage, given.frames):
+            case = Case(clean, None, 0)
+            result, _ = run(case)
+            away = (result - case.damaged).abs().amax(1).numpy() > 8 / 255
+            areas = [cv2.connectedComponentsWithStats(one.astype(np.uint8), connectivity=8)[2][1:, 4] for one in away]
+            areas = np.concatenate(areas)
+            count, frames = int((areas > 30).sum()), frames + len(away)
+            counted += count
+            whole = psnr(result - case.damaged, torch.ones_like(clean[:, :1], dtype=torch.bool))
+            print(f"{clip:28} {100 * count / len(away):6.0f} {max(areas, default=0):8d} {whole:8.1f}", flush=True)
+        print(f"{'all':28} {100 * counted / max(frames, 1):6.0f}")
+
+
 def real_stills(given: argparse.Namespace) -> None:
     """Damaged photographs and what a person made of them, each as a shot of one frame: nothing has neighbours there.
 
@@ -349,6 +368,7 @@ def main() -> None:
     parser.add_argument("--each", default="", help="rows to print for each clip as well")
     parser.add_argument("--kinds", action="store_true", help="also one kind of damage at a time")
     parser.add_argument("--things", action="store_true", help="also true small moving things")
+    parser.add_argument("--taken", action="store_true", help="also what is taken from the clips as they are")
     parser.add_argument("--speed", action="store_true", help="only the time of a frame; needs no footage")
     given = parser.parse_args()
     if given.speed:
@@ -371,6 +391,8 @@ def main() -> None:
         compare(given, restorers)
     if given.kinds:
         by_kind(given, small)
+    if given.taken:
+        taken(given, {k: v for k, v in restorers.items() if k in ("median", "film-small")})
     if given.things:
         true_things(given, {k: v for k, v in restorers.items() if k in ("median", "film-small")})
 
