@@ -76,6 +76,7 @@ def candidates(chance: np.ndarray, window: Window) -> Spots:
 
 
 FEATURES = 41
+CLIP = 3.0  # standard deviations, beyond which a feature says no more: films are cleaner, or dirtier, than any training
 CONTRAST = 9  # which of them is the logarithm of how far a spot stands out, six times of white
 _SMALLEST, _MOST = 12, 48
 """Pixels of a spot, and spots of a frame, the strongest first, that are looked for elsewhere."""
@@ -257,7 +258,7 @@ class Judge:
         """Logit of each spot (K,) of what is known of it (K, FEATURES)."""
         if not self.layers:
             return np.where(known[:, 1] > 0, known[:, 2], -20)
-        x = np.clip((known - self.mean) / self.std, -6, 6)
+        x = np.clip((known - self.mean) / self.std, -CLIP, CLIP)
         for n, (weight, bias) in enumerate(self.layers):
             x = x @ weight.T + bias
             if n + 1 < len(self.layers):

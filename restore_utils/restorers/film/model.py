@@ -118,7 +118,7 @@ class Film(FrameModel):
     before = after = REACH
     sees_film = False
     multiple_of = 16
-    version = "3"
+    version = "4"
     memory_per_pixel = 100  # besides some 400 in all, whatever the run's length
     on_host = True
 

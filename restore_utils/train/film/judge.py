@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from restore_utils.errors import TrainingError, run_command
 from restore_utils.files.parts import replacing
 from restore_utils.restorers.film.align import Window
-from restore_utils.restorers.film.judge import CONTRAST, FEATURES, PREFIX, RIGHT, Judge, candidates, features
+from restore_utils.restorers.film.judge import CLIP, CONTRAST, FEATURES, PREFIX, RIGHT, Judge, candidates, features
 from restore_utils.restorers.film.model import Film, load
 from restore_utils.train.film import dirt
 from restore_utils.train.film.footage import Clip, gather
@@ -89,7 +89,7 @@ def fit(spots: Sample, seed: int = 0) -> dict[str, Tensor]:
     """The tensors of a Judge, see restorers.film.judge, by logistic regression through two hidden layers."""
     own = torch.Generator().manual_seed(seed)
     mean, std = spots.known.mean(0), spots.known.std(0, correction=0) + 1e-3
-    given = ((spots.known - mean) / std).clamp(-6, 6)
+    given = ((spots.known - mean) / std).clamp(-CLIP, CLIP)
     contrast = (spots.known[:, CONTRAST].exp() / (6 * 0.05)).clamp(FAINTEST, STRONGEST)
     weight = spots.areas.sqrt().clamp(max=LARGEST) * contrast
     weight /= weight.mean()
