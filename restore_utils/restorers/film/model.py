@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import NamedTuple
@@ -44,6 +45,7 @@ from restore_utils.restorers.film.network import SLOTS, FilmNet
 from restore_utils.restorers.film.scratches import REACH, Scratch, Scratches
 from restore_utils.restorers.film.spots import Choice, Damage, damage
 
+_BLACK = 1 / 255  # what every frame shows darker is the gate
 _LEAST = 1 / 255  # in a mask, of what is changed
 _LANES = 2  # frames in work at once
 _SMALL = 1 << 20  # pixels of a frame, up to which the network runs in both lanes at once, on half of the cores each
@@ -265,6 +267,7 @@ class Film(FrameModel):
             found, seen = self._look(made, turns)
         mask = seen.mask
         share = np.maximum(np.where(mask > 0, np.maximum(seen.sure, _LEAST), 0), healed)
+        share[reduce(np.maximum, [v.luma for v in (middle, *others) if v is not None]) < _BLACK] = 0
         if state.border:
             left, top, right, bottom = state.border
             share[:top], share[:, :left] = 0, 0

@@ -82,8 +82,6 @@ def damage(logit: np.ndarray, lines: np.ndarray, window: Window, judge: Judge, c
     wide = cv2.dilate(mask, np.ones((3, 3), np.uint8))
     rim = (wide > 0) & (np.abs(window.planes[8]) > _LEVEL)
     mask = np.where(rim, np.maximum(mask, cv2.blur(wide, (3, 3))), mask)
-    # Black that every frame shows is the gate.
-    mask[(window.planes[0] < 2 / 255 - 1) & (np.abs(window.planes[3:7]).max(0) < _LEVEL / 4)] = 0
     return Damage(mask, sure[spots.labels], plain)
 
 
