@@ -167,7 +167,7 @@ def test_the_rim_of_damage_goes_with_it_where_it_shows():
 
 def test_the_dial_chooses_spots_by_certainty_size_and_polarity(spotted):
     chance, apart = np.zeros((160, 224), np.float32), np.zeros((160, 224), np.float32)
-    for (y, x, side), value, way in (((20, 20, 3), 0.6, -1), ((60, 60, 40), 0.4, -1), ((120, 180, 6), 0.9, 1)):
+    for (y, x, side), value, way in (((20, 20, 3), 0.6, -1), ((60, 60, 40), 0.6, -1), ((120, 180, 6), 0.9, 1)):
         chance[y : y + side, x : x + side], apart[y : y + side, x : x + side] = value, 0.2 * way
 
     def left(choice: Choice) -> list[bool]:
@@ -181,8 +181,12 @@ def test_the_dial_chooses_spots_by_certainty_size_and_polarity(spotted):
     assert left(Choice(polarity="dark")) == [True, False, False]
     assert left(Choice(smallest=0.03)) == [False, False, True]
     assert left(Choice(largest=0.03)) == [True, False, False]
-    levels = [Choice(sensitivity=s).threshold(Judge({})) for s in (0, 0.25, 0.5, 0.75, 1)]
-    assert levels == sorted(levels, reverse=True)
+    levels = np.array(
+        [Choice(sensitivity=s).threshold(Judge({}), np.array([9, 5000])) for s in (0, 0.25, 0.5, 0.75, 1)]
+    )
+    assert (np.diff(levels, axis=0) <= 0).all()
+    assert (levels[:, 1] >= levels[:, 0]).all()
+    assert levels[2, 1] == levels[0, 0], "a large spot has to be surer"
     for wrong in ({"sensitivity": 2.0}, {"smallest": 0.5, "largest": 0.1}, {"polarity": "grey"}):
         with pytest.raises(OptionError):
             Choice(**wrong)

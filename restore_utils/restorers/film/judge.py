@@ -77,6 +77,7 @@ def candidates(chance: np.ndarray, window: Window) -> Spots:
 
 FEATURES = 41
 CLIP = 3.0  # standard deviations, beyond which a feature says no more: films are cleaner, or dirtier, than any training
+FILL, SLENDER = 27, 28  # of the box around a spot, the share it fills and the logarithm of width over height
 CONTRAST = 9  # which of them is the logarithm of how far a spot stands out, six times of white
 _SMALLEST, _MOST = 12, 48
 """Pixels of a spot, and spots of a frame, the strongest first, that are looked for elsewhere."""

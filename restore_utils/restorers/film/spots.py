@@ -10,10 +10,13 @@ import numpy as np
 
 from restore_utils.errors import OptionError
 from restore_utils.restorers.film.align import Window
-from restore_utils.restorers.film.judge import EXTENT, MAYBE, SEED, Judge, Spots, candidates, features
+from restore_utils.restorers.film.judge import EXTENT, FILL, MAYBE, SEED, SLENDER, Judge, Spots, candidates, features
 
 FULL = 0.8
 """FilmNet's spots are repaired ever more from a chance of MAYBE to this one, the others from EXTENT to SEED."""
+LARGE = (60, 250)
+"""Pixels of a spot as thick as it is long, up to which it is small and from which on it is large: those of a hand are
+some 250 in a picture of 480 rows. Seen on one reel, not learned."""
 POLARITIES = ("both", "dark", "bright")
 _LEVEL = 6 / 255  # a grey level in Window.planes
 
@@ -44,9 +47,17 @@ class Choice:
         if self.polarity not in POLARITIES:
             raise OptionError(f"polarity {self.polarity} is unknown: choose one of {', '.join(POLARITIES)}")
 
-    def threshold(self, judge: Judge) -> float:
-        """The logit from which on a spot is taken for damage."""
-        return float(np.interp(self.sensitivity, (0, 0.5, 1), judge.dial))
+    def threshold(self, judge: Judge, sizes: np.ndarray) -> np.ndarray:
+        """The logit from which on a spot is taken for damage, (K,).
+
+        Args:
+            sizes: (K,) pixels of each, as thick as they are long. A large false repair takes a hand, a small one a
+                glint, so a large one has to be as sure as the next more cautious setting asks.
+        """
+        small = np.interp(self.sensitivity, (0, 0.5, 1), judge.dial)
+        large = np.interp(self.sensitivity, (0, 0.5, 1), (judge.dial[0], *judge.dial[:2]))
+        share = np.interp(np.log(np.maximum(sizes, 1)), np.log(LARGE), (0, 1))
+        return small + share * (large - small)
 
 
 class Damage(NamedTuple):
@@ -71,8 +82,10 @@ def damage(logit: np.ndarray, lines: np.ndarray, window: Window, judge: Judge, c
     spots = candidates(chance, window)
     if not spots.count:
         return Damage(np.zeros_like(logit), np.zeros_like(logit), np.zeros(logit.shape, bool))
-    of_spot = judge(features(spots, logit, lines, window))
-    beyond = of_spot - choice.threshold(judge)
+    known = features(spots, logit, lines, window)
+    # The square of its thickness: a scratch is long and not large.
+    size = spots.areas[1:] * known[:, FILL] * np.exp(-np.abs(known[:, SLENDER]))
+    beyond = judge(known) - choice.threshold(judge, size)
     keep = np.concatenate(([False], (beyond > 0) & _asked_for(spots, window, choice)))
     sure = np.concatenate(([0.0], 1 / (1 + np.exp(-beyond)))).astype(np.float32)
     plain = spots.labels > spots.seen
