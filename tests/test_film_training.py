@@ -185,7 +185,7 @@ def test_the_dial_is_where_so_many_spots_are_right():
     truth = (torch.arange(1001) % 10 < 9).float() * (said > 0)  # from 0 on nine of ten are damage, none below
     cautious, normal, thorough = judge.dial(said, truth).tolist()
     assert cautious > 4.9  # where by chance all are right
-    assert normal == pytest.approx(-1, abs=0.05)  # 450 of 600
+    assert normal == pytest.approx(-1.75, abs=0.05)  # 450 of 675
     assert thorough == pytest.approx(-4, abs=0.05)  # 450 of 900
 
 

@@ -24,7 +24,7 @@ MAYBE = 0.2
 SEED, EXTENT = 4.0, 2.0
 """Times the noise: how far a spot stands out of both nearest frames somewhere, and everywhere. They are low: what is
 too much here is for the judge to tell."""
-RIGHT = (0.95, 0.75, 0.5)
+RIGHT = (0.95, 2 / 3, 0.5)
 """The dial of sensitivity: at 0, 0.5 and 1, this share of the spots that are found on clips held out from the training
 is damage. A judge's `dial` are the logits from which on a spot is taken for damage so."""
 PREFIX = "spots."  # of the names of the judge's tensors in a weight file
