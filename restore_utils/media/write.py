@@ -275,7 +275,11 @@ class Writer:
                 )
             frame.pts, frame.time_base = pts, time_base
         with writing(self.path):
-            self._container.mux(self._stream.encode(frame))
+            for packet in self._stream.encode(frame):
+                # x265 now and then gives the last of very few frames a decoding time after its own.
+                if packet.dts is not None and packet.pts is not None and packet.dts > packet.pts:
+                    packet.dts = packet.pts
+                self._container.mux(packet)
 
     def complete(self) -> None:
         """Write all that is left; the segment is whole then, under the name `part`."""
