@@ -19,7 +19,7 @@ from restore_utils.core import precision
 from restore_utils.core.adapters import per_frame, windowed
 from restore_utils.core.precision import choose_device
 from restore_utils.errors import OptionError
-from restore_utils.jobs.plan import frame_range, plan_segments, run_sizes, segment_name, versions
+from restore_utils.jobs.plan import frame_range, plan_segments, run_sizes, segment_name, span, versions
 from restore_utils.jobs.settings import Settings
 from restore_utils.jobs.times import parse_time, time_text
 from restore_utils.media.read import FrameIndex
@@ -176,3 +176,20 @@ def test_threads_that_wait_leave_the_cores_to_others_unless_told_otherwise(polic
         words, capture_output=True, text=True, cwd=Path(__file__).parents[1], env=plain | policy, check=True
     )
     assert done.stdout.strip() == spins
+
+
+def test_a_picture_that_stands_ends_where_the_part_does():
+    def until(pts: list[int], last: int, stop: str, count: int) -> float:
+        index = FrameIndex(
+            np.array(pts), np.array(pts), np.ones(len(pts), bool), np.zeros(len(pts), np.uint32),
+            np.ones(len(pts), bool), Fraction(1, 1000), last,
+        )  # fmt: skip
+        return float(span(index, Settings(stop=Fraction(stop)), 0, count)[2])
+
+    stands = [0, 1000, 3000]  # as in a GIF: shown for one, two and three seconds
+    assert until(stands, 3000, "2", 2) == 2
+    assert until(stands, 3000, "3", 2) == 3
+    assert until(stands, 3000, "5", 3) == 5
+    assert until(stands, 3000, "9", 3) == 6
+    steady = [0, 41, 83, 125, 166]
+    assert until(steady, 42, "0.1", 3) == 0.125, "a frame of a steady film is whole"

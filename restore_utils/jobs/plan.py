@@ -180,11 +180,17 @@ def span(
         return int(index.pts[n]) * index.time_base
 
     begin = None if settings.start is None else at(first)
-    if stop < len(index):
-        return begin, at(stop), at(stop)
-    end = index.end * index.time_base
+    outlasting = stop == len(index)
+    shown = index.end * index.time_base if outlasting else at(stop)
+    asked = None if settings.stop is None else at(0) + settings.stop
+    # A picture that stands, as in a GIF, ends where the part does; one of a steady film keeps its length.
+    steps = np.diff(index.pts)
+    if asked is not None and len(steps) and shown - at(stop - 1) > Fraction(3, 2) * int(steps.min()) * index.time_base:
+        shown = min(shown, asked)
+    if not outlasting:
+        return begin, shown, shown
     # What outlasts the picture is kept, up to the time that was asked for.
-    return begin, None if settings.stop is None else max(end, at(0) + settings.stop), end
+    return begin, None if asked is None else max(shown, asked), shown
 
 
 def tell_pixel_aspect(models: Sequence[FrameModel], video: Video) -> Fraction:
