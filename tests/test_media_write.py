@@ -20,7 +20,7 @@ from restore_utils.media.encoding import CODECS, Encoding, check_size, colour_fo
 from restore_utils.media.inspect import probe
 from restore_utils.media.planes import Planar, arrays, layout
 from restore_utils.media.read import Frame, Reader
-from restore_utils.media.write import Writer, segment_info
+from restore_utils.media.write import Writer, decoding_time, segment_info
 from tests import clips, films
 
 FFV1_FORMATS = [name for name in CODECS["ffv1"].formats if name != "gbrp"]
@@ -456,3 +456,21 @@ def test_equal_frames_give_equal_bytes(tmp_path, codec):
         with av.open(str(tmp_path / f"{n}")) as container:
             made.add(b"".join(bytes(packet) for packet in container.demux(video=0)))
     assert len(made) == 1
+
+
+def test_decoding_times_that_cannot_be_are_made_anew():
+    """x265 makes them up, for films of very few frames, from memory that it never set."""
+
+    def packet(pts: int, dts: int) -> av.Packet:
+        made = av.Packet(b"x")
+        made.pts, made.dts, made.time_base = pts, dts, Fraction(1, 1000)
+        return made
+
+    assert decoding_time(packet(0, -80), None) == -80
+    assert decoding_time(packet(3_600_000, 10), 5) == 10
+    for wrong in (7023942835544319366, 41, -7023942835544319366):
+        times = []
+        for pts in (0, 80, 40):
+            times.append(decoding_time(packet(pts, pts + wrong), times[-1] if times else None))
+        assert times == sorted(set(times))
+        assert all(time <= pts for time, pts in zip(times, (0, 80, 40), strict=True))

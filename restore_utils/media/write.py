@@ -39,6 +39,10 @@ _UNTAGGED = 2
 _GRAY = Colour(matrix=1, primaries=_UNTAGGED, transfer=_UNTAGGED, range=2, tagged=False)
 
 
+_DAY = 86400  # seconds, more than any encoder waits
+_LOOKAHEAD = 16  # frames at most that come before another in time and after it in the file
+
+
 @dataclass(frozen=True)
 class SegmentInfo:
     """What a segment says of itself. Its packets count from 0; the first frame was at `first` in the source."""
@@ -147,6 +151,7 @@ class Writer:
         self._container: av.container.OutputContainer | None = None
         self._stream: av.VideoStream | None = None
         self._first, self._completed = 0, False
+        self._decoded: int | None = None  # when the last packet is decoded
         with writing(self.path):
             part_of(self.path)
 
@@ -276,9 +281,8 @@ class Writer:
             frame.pts, frame.time_base = pts, time_base
         with writing(self.path):
             for packet in self._stream.encode(frame):
-                # x265 now and then gives the last of very few frames a decoding time after its own.
-                if packet.dts is not None and packet.pts is not None and packet.dts > packet.pts:
-                    packet.dts = packet.pts
+                self._decoded = decoding_time(packet, self._decoded)
+                packet.dts = self._decoded
                 self._container.mux(packet)
 
     def complete(self) -> None:
@@ -307,6 +311,18 @@ class Writer:
             with contextlib.suppress(av.FFmpegError, OSError):
                 self._container.close()
         self.part.unlink(missing_ok=True)
+
+
+def decoding_time(packet: av.Packet, before: int | None) -> int | None:
+    """When a packet is decoded, by its encoder or, where that cannot be, right after the one `before`.
+
+    x265 reckons it for a film of fewer frames than it looks ahead with a delay that it never set: any number at all.
+    """
+    if packet.dts is None or packet.pts is None or packet.time_base is None:
+        return packet.dts
+    if packet.pts - int(_DAY / packet.time_base) < packet.dts <= packet.pts:
+        return packet.dts
+    return packet.pts - _LOOKAHEAD if before is None else before + 1
 
 
 def with_chroma(clip: Clip) -> Clip:
